@@ -1,0 +1,212 @@
+"""What every stage's command line shares: settings, backends, outcomes, records.
+
+A stage is a package or module of `video_decomp` or `mimo` with a command line. Exit codes:
+0 done, 3 input rejected (one line ``REJECTED: why`` on standard error), anything else a fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tqdm import tqdm
+
+from mimo.files import write_json
+
+EXIT_REJECTED = 3
+
+Item = TypeVar("Item")
+
+
+class Rejected(Exception):
+    """The input cannot be used, and running again will not help; the message says why and what to do."""
+
+
+class StageSettings(BaseModel):
+    """Base of every stage's and backend's settings: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=StageSettings)
+
+
+def load_backend(stage: str, name: str) -> ModuleType:
+    """Import one backend of a stage.
+
+    Args:
+        stage: package of the stage, such as ``video_decomp.pose``.
+        name: value of the config key ``backend``; ``a-b`` is the file ``a_b.py``.
+
+    Raises:
+        Rejected: no backend has that name; the message lists those that exist.
+    """
+    module = f"{stage}.{name.replace('-', '_')}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise Rejected(f"{stage}: no backend '{name}'; there is {', '.join(backends(stage))}") from None
+
+
+def backends(stage: str) -> list[str]:
+    """Names of a stage's backends: its modules that define ``Settings``, read without importing them."""
+    package = importlib.import_module(stage)
+    names = []
+    for path in sorted(Path(package.__path__[0]).glob("*.py")):
+        if "\nclass Settings(" in path.read_text():
+            names.append(path.stem.replace("_", "-"))
+    return names
+
+
+def parse_settings(cls: type[Settings], values: dict[str, Any], where: str) -> Settings:
+    """Validate settings.
+
+    Args:
+        cls: settings model of the stage's backend.
+        values: keys and values as they stand in the configuration.
+        where: what to call the place in a message, such as ``config.yaml: pose``.
+
+    Raises:
+        Rejected: an unknown key or a bad value; the message names each and says what is allowed.
+    """
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                lines.append(f"unknown key '{key}' (known: {', '.join(sorted(cls.model_fields))})")
+            else:
+                lines.append(f"{key} = {problem['input']!r}: {problem['msg']}")
+        raise Rejected(f"{where}: " + "; ".join(lines)) from None
+
+
+def add_settings(parser: argparse.ArgumentParser, cls: type[StageSettings]) -> None:
+    """Add ``--settings JSON`` and one ``--option`` for each field of the settings to a parser."""
+    group = parser.add_argument_group("settings")
+    group.add_argument(
+        "--settings",
+        type=json.loads,
+        default={},
+        metavar="JSON",
+        help="all settings at once, as JSON",
+    )
+    for name, field in cls.model_fields.items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"setting:{name}",
+            metavar="VALUE",
+            help=f"{field.description or ''} (default: {field.get_default()})".replace("%", "%%"),
+        )
+
+
+def settings_from(args: argparse.Namespace, cls: type[Settings]) -> Settings:
+    """Settings of a parsed command line; single options win over ``--settings``.
+
+    Raises:
+        Rejected: an unknown key or a bad value.
+    """
+    values = dict(args.settings)
+    for key, value in vars(args).items():
+        if key.startswith("setting:") and value is not None:
+            values[key.removeprefix("setting:")] = yaml_value(value)
+    return parse_settings(cls, values, "settings")
+
+
+def yaml_value(text: str) -> Any:
+    """A command-line word as the configuration file would read it: ``3``, ``true``, ``[1, 2]``, ``word``."""
+    return yaml.safe_load(text)
+
+
+def backend_arguments(
+    parser: argparse.ArgumentParser, stage: str, default: str, argv: list[str] | None
+) -> tuple[argparse.Namespace, ModuleType]:
+    """Parse a command line whose settings depend on ``--backend``.
+
+    Returns:
+        The parsed arguments, with ``args.settings`` validated as the backend's ``Settings``, and the
+        backend's module.
+    """
+    parser.add_argument(
+        "--backend",
+        default=default,
+        help=f"one of {', '.join(backends(stage))} (default: {default})",
+    )
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--backend", default=default)
+    name = peek.parse_known_args(argv)[0].backend
+    try:
+        module = load_backend(stage, name)
+        add_settings(parser, module.Settings)
+        args = parser.parse_args(argv)
+        args.settings = settings_from(args, module.Settings)
+    except Rejected as error:
+        parser.error(str(error))
+    return args, module
+
+
+def run(work: Callable[[], None]) -> int:
+    """Run a stage's work and turn its outcome into an exit code.
+
+    Returns:
+        0 when done, 3 when the input was rejected. Faults keep their traceback and leave with 1.
+    """
+    started = time.perf_counter()
+    try:
+        work()
+    except Rejected as error:
+        print(f"REJECTED: {error}", file=sys.stderr)
+        return EXIT_REJECTED
+    print(f"done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+    return 0
+
+
+def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
+    """Show a progress bar on standard error while iterating; quiet lines in a log file."""
+    interval = 0.2 if sys.stderr.isatty() else 15.0
+    return tqdm(items, desc=what, total=total, unit="frame", mininterval=interval, file=sys.stderr)
+
+
+def write_record(
+    path: Path,
+    *,
+    stage: str,
+    backend: str,
+    settings: StageSettings,
+    metrics: dict[str, Any] | None = None,
+    warnings: Iterable[str] = (),
+    weights: Iterable[str] = (),
+    **more: Any,
+) -> None:
+    """Write what a stage did, for the template's ``config.json`` and the report.
+
+    Args:
+        path: the record, ``templates/NAME/records/STAGE.json``.
+        stage, backend: names as in the configuration.
+        settings: the settings it ran with.
+        metrics: numbers a person would judge the result by.
+        warnings: one sentence each, for the user.
+        weights: names in the weights registry of what was loaded (see `mimo.weights`).
+        more: further values under their own keys.
+    """
+    record = {
+        "stage": stage,
+        "backend": backend,
+        "settings": settings.model_dump(mode="json"),
+        "metrics": metrics or {},
+        "warnings": list(warnings),
+        "weights": list(weights),
+    }
+    write_json(path, record | more)
