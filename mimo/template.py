@@ -1,7 +1,7 @@
 """The template contract: what a folder ``templates/NAME/`` holds, checked on write and on read.
 
-The keys outside `pipeline` are those of the reference implementation of MIMO (`run_edit.py`), so its templates
-work here and ours work there.
+The keys outside `pipeline` are those of the reference implementation of MIMO (`run_edit.py`), so its
+templates work here and ours work there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TimeCrop(BaseModel):
 
 
 class FrameCrop(BaseModel):
-    """Part of the picture, in pixels; carried along, since the reference implementation reads but never applies it."""
+    """Part of the picture, in pixels; carried along only: the reference implementation never applies it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     start_idx_x: int = 0
@@ -75,7 +75,7 @@ class TemplateConfig(BaseModel):
             raise Rejected(f"{path}: {problems}") from None
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all; numbers without a fraction as integers, as the reference writes them."""
+        """Write it whole or not at all; a whole frame rate is written as an integer, as the reference does."""
         values = self.model_dump(mode="json", exclude_none=True)
         if self.fps == int(self.fps):
             values["fps"] = int(self.fps)
@@ -89,7 +89,7 @@ class TemplateConfig(BaseModel):
 
 
 def time_crop(fps: float, start: int, stop: int) -> TimeCrop:
-    """The `TimeCrop` whose frames are the largest part of `start` to `stop` (exclusive) that 30ths can express.
+    """The `TimeCrop` of the largest part of `start` to `stop` (exclusive) that 30ths can express.
 
     Up to 30 frames a second that is exactly `start` to `stop`.
     """
@@ -118,7 +118,7 @@ class Template:
         """Open a template and check it.
 
         Raises:
-            Rejected: a file is missing or damaged, or the videos do not fit together; the message names the files.
+            Rejected: a file is missing or damaged, or the videos do not fit together; the message says which.
         """
         folder = Path(folder)
         config = TemplateConfig.read(folder / CONFIG)
@@ -156,8 +156,8 @@ class Template:
     def frame_numbers(self) -> np.ndarray:
         """(N,) int64: the frames of the files that make the template's time, in order.
 
-        The clip is brought to the configured frame rate by dropping or repeating frames, then cropped in time,
-        both exactly as the reference implementation does; for our own templates that is a plain range.
+        The clip is brought to the configured frame rate by dropping or repeating frames, then cropped in
+        time, both exactly as the reference implementation does; for our own templates it is a plain range.
         """
         step = round(float(self.info.fps)) / self.config.fps
         if self.config.pipeline is not None or step == 1:

@@ -1,0 +1,35 @@
+"""From driving videos to templates, and from templates and character pictures to finished videos."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/ingest.smk"
+include: "rules/segmentation.smk"
+include: "rules/pose.smk"
+include: "rules/occlusion.smk"
+include: "rules/inpainting.smk"
+include: "rules/template.smk"
+include: "rules/character.smk"
+include: "rules/synthesis.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    templates,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        # Every file, not only the last ones: a deleted intermediate is then noticed and made again.
+        rules.templates.input,
+        expand(rules.character.output, character=project.used_characters),
+        results(),

@@ -1,0 +1,316 @@
+"""A run of the workflow: what `config.yaml` says, checked, and what lies in its folders.
+
+The Snakefile, the report and the status table all see the run through `Project`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from mimo import weights
+from mimo.fingerprint import ROOT, fingerprint
+from mimo.stage import Rejected, StageSettings, backends, load_backend, parse_settings
+from mimo.template import CONFIG, TemplateConfig
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
+VIDEO_SUFFIXES |= {".wmv", ".flv", ".3gp", ".ogv", ".mxf"}
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+STAGES = {
+    "ingest": "video_decomp.ingest",
+    "segmentation": "video_decomp.segmentation",
+    "pose": "video_decomp.pose",
+    "occlusion": "video_decomp.occlusion",
+    "inpainting": "video_decomp.inpainting",
+    "template": "video_decomp.pack",
+    "character": "video_decomp.character",
+    "synthesis": "mimo.synthesis",
+}
+"""Module of each stage's command line, in the order they run."""
+
+
+class Pair(StageSettings):
+    """One result to make."""
+
+    template: str
+    character: str
+
+
+class Configuration(StageSettings):
+    """Structure of ``config.yaml``; each stage's block is checked by its backend's own `Settings`."""
+
+    videos: Path = Field(Path("videos"), description="folder of driving videos")
+    characters: Path = Field(Path("characters"), description="folder of character pictures")
+    templates: Path = Field(Path("templates"), description="folder of templates, made or dropped in by hand")
+    prepared: Path = Field(Path("prepared"), description="folder of prepared characters")
+    results: Path = Field(Path("results"), description="folder of finished videos and of the report")
+    logs: Path = Field(Path("logs"), description="folder of logs and resource measurements")
+    exclude: list[str] = Field([], description="names of videos, templates and characters to leave out")
+    pairs: list[Pair] | None = Field(None, description="results to make (default: every template, character)")
+    overrides: dict[str, dict[str, dict[str, Any]]] = Field(
+        {}, description="settings for single videos or characters: name, stage, key"
+    )
+    ingest: dict[str, Any] = Field({}, description="settings of the stage")
+    segmentation: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    pose: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    occlusion: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    inpainting: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    template: dict[str, Any] = Field({}, description="settings of the stage")
+    character: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a run works on.
+
+    Attributes:
+        config: the configuration.
+        videos: driving videos by name (the file's name without its suffix), in name order.
+        characters: character pictures by name, in name order.
+        templates: names of all templates: one a video, then those dropped in by hand.
+        pairs: (template, character) of each result to make.
+    """
+
+    config: Configuration
+    videos: dict[str, Path]
+    characters: dict[str, Path]
+    templates: list[str]
+    pairs: list[tuple[str, str]]
+
+    @classmethod
+    def load(cls, values: dict[str, Any]) -> Project:
+        """Check a configuration and look into its folders.
+
+        Args:
+            values: content of ``config.yaml``.
+
+        Raises:
+            Rejected: the configuration or a file name cannot be used; one line says what and what to do.
+        """
+        config = parse_settings(Configuration, values, "config.yaml")
+        videos = by_name(config.videos, VIDEO_SUFFIXES, config.exclude)
+        characters = by_name(config.characters, PICTURE_SUFFIXES, config.exclude)
+        templates = [*videos, *_dropped_in(config, videos)]
+        if not templates:
+            raise Rejected(f"no driving video in {config.videos}/ and no template in {config.templates}/")
+        project = cls(config, videos, characters, templates, _pairs(config, templates, characters))
+        project._check_settings()
+        return project
+
+    @classmethod
+    def read(cls, files: Iterable[Path]) -> Project:
+        """Load a project from configuration files; keys of later files win, as for Snakemake.
+
+        Raises:
+            Rejected: as `load`, or a file is missing or is not YAML.
+        """
+        values: dict[str, Any] = {}
+        for path in files:
+            try:
+                values = _merged(values, yaml.safe_load(path.read_text()) or {})
+            except OSError as error:
+                raise Rejected(f"{path}: {error.strerror}") from None
+            except yaml.YAMLError as error:
+                raise Rejected(f"{path}: {' '.join(str(error).split())}") from None
+        return cls.load(values)
+
+    @property
+    def dropped_in(self) -> list[str]:
+        """Templates without a driving video here: they are used as they are."""
+        return [name for name in self.templates if name not in self.videos]
+
+    @property
+    def used_characters(self) -> list[str]:
+        """Characters that appear in a result, in name order."""
+        return sorted({character for _, character in self.pairs})
+
+    @property
+    def made_here_pattern(self) -> str:
+        """Regular expression of names of templates that the workflow makes itself."""
+        others = "|".join(re.escape(name) for name in self.dropped_in)
+        return f"(?!(?:{others})/)[^/]+" if others else "[^/]+"
+
+    def dropped_in_files(self, name: str) -> list[str]:
+        """Files of a template dropped in by hand; none for our own, whose ``config.json`` has their digests."""
+        if name in self.videos:
+            return []
+        folder = self.config.templates / name
+        return [str(path) for path in sorted(folder.iterdir()) if path.suffix in (".mp4", ".npz")]
+
+    def backend(self, stage: str, name: str = "") -> str:
+        """Backend of a stage for one video or character; empty for a stage that has none."""
+        return str(self._block(stage, name).get("backend", ""))
+
+    def settings(self, stage: str, name: str = "") -> StageSettings:
+        """Settings of a stage, for one video or character.
+
+        Args:
+            stage: key of `STAGES`.
+            name: video, template or character that may have settings of its own.
+
+        Raises:
+            Rejected: no such backend, an unknown key or a bad value.
+        """
+        block = self._block(stage, name)
+        where = f"config.yaml: {f'overrides: {name}: ' if name in self.config.overrides else ''}{stage}"
+        backend = block.pop("backend", None)
+        return parse_settings(_settings_class(stage, backend, where), block, where)
+
+    def options(self, stage: str, name: str = "") -> list[str]:
+        """Command-line options that give a stage its backend and settings."""
+        backend = self.backend(stage, name)
+        settings = self.settings(stage, name).model_dump(mode="json")
+        return [
+            *([f"--backend={backend}"] if backend else []),
+            f"--settings={json.dumps(settings, sort_keys=True, ensure_ascii=False)}",
+        ]
+
+    def digest(self, stage: str, name: str = "") -> str:
+        """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`)."""
+        return _digest(stage, self.backend(stage, name))
+
+    def extra_files(self, stage: str, name: str = "") -> list[str]:
+        """Files that a stage's settings name, so that the stage runs again when one changes."""
+        settings = self.settings(stage, name)
+        values = (getattr(settings, key) for key in type(settings).model_fields)
+        return [str(value) for value in values if isinstance(value, Path) and value.is_file()]
+
+    def gpus(self, stage: str, name: str = "") -> int:
+        """GPUs that a stage asks for: one if its settings' `device` is anything but the CPU."""
+        return int(getattr(self.settings(stage, name), "device", "cpu") != "cpu")
+
+    def _block(self, stage: str, name: str) -> dict[str, Any]:
+        block = getattr(self.config, stage)
+        own = self.config.overrides.get(name, {}).get(stage, {})
+        if own.get("backend", block.get("backend")) != block.get("backend"):
+            return dict(own)
+        return block | own
+
+    def _check_settings(self) -> None:
+        for stage in STAGES:
+            self.settings(stage)
+        for name, stages in self.config.overrides.items():
+            if name not in self.templates and name not in self.characters and name not in self.config.exclude:
+                raise Rejected(f"config.yaml: overrides: no video, template or character '{name}'")
+            for stage in stages:
+                if stage not in STAGES:
+                    known = ", ".join(STAGES)
+                    raise Rejected(f"config.yaml: overrides: {name}: no stage '{stage}' (known: {known})")
+                self.settings(stage, name)
+
+
+def by_name(folder: Path, suffixes: set[str], exclude: Iterable[str] = ()) -> dict[str, Path]:
+    """Files of a folder by name without suffix, sorted; hidden files and other suffixes are passed over.
+
+    Args:
+        folder: may be missing.
+        suffixes: in lower case, with the dot; files may have them in any case.
+        exclude: names to leave out.
+
+    Raises:
+        Rejected: two files have one name, or a name cannot be used.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        name = path.stem
+        if path.suffix.lower() not in suffixes or name.startswith(".") or name in exclude or path.is_dir():
+            continue
+        if name in found:
+            raise Rejected(f"{found[name]} and {path} would share the name '{name}'; rename one of them")
+        _check_name(path)
+        found[name] = path
+    return found
+
+
+def _check_name(path: Path) -> None:
+    if any(sign in path.name for sign in "{}") or not path.name.isprintable():
+        raise Rejected(
+            f"{os.fsencode(path)!r}: braces and unprintable signs cannot stand in a name; rename it"
+        )
+
+
+def _dropped_in(config: Configuration, videos: dict[str, Path]) -> list[str]:
+    names = []
+    for path in sorted(config.templates.iterdir()) if config.templates.is_dir() else []:
+        if path.name.startswith(".") or path.name in config.exclude or not (path / CONFIG).is_file():
+            continue
+        if path.name not in videos:
+            _check_name(path)
+            names.append(path.name)
+        elif TemplateConfig.read(path / CONFIG).pipeline is None:
+            raise Rejected(
+                f"{path} was not made here, but {videos[path.name]} would be made into it; rename one of them"
+            )
+    return names
+
+
+def _pairs(config: Configuration, templates: list[str], characters: dict[str, Path]) -> list[tuple[str, str]]:
+    if config.pairs is None:
+        return [(template, character) for template in templates for character in characters]
+    for pair in config.pairs:
+        for kind, name, known in (
+            ("template", pair.template, templates),
+            ("character", pair.character, characters),
+        ):
+            if name not in known and name not in config.exclude:
+                raise Rejected(
+                    f"config.yaml: pairs: no {kind} '{name}' (there is {', '.join(known) or 'none'})"
+                )
+    chosen = dict.fromkeys((pair.template, pair.character) for pair in config.pairs)
+    return [
+        (template, character)
+        for template, character in chosen
+        if not {template, character} & {*config.exclude}
+    ]
+
+
+def _merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    both = values.keys() & more.keys()
+    nested = {
+        k: _merged(values[k], more[k])
+        for k in both
+        if isinstance(values[k], dict) and isinstance(more[k], dict)
+    }
+    return values | more | nested
+
+
+def _has_backends(stage: str) -> bool:
+    return (ROOT.joinpath(*STAGES[stage].split(".")) / "__main__.py").is_file()
+
+
+def _settings_class(stage: str, backend: str | None, where: str) -> type[StageSettings]:
+    if not _has_backends(stage):
+        if backend is not None:
+            raise Rejected(f"{where}: this stage has no backends; remove the key 'backend'")
+        settings: type[StageSettings] = importlib.import_module(STAGES[stage]).Settings
+        return settings
+    if backend is None:
+        raise Rejected(f"{where}: give a backend: {', '.join(backends(STAGES[stage]))}")
+    try:
+        settings = load_backend(STAGES[stage], backend).Settings
+    except Rejected:
+        known = ", ".join(backends(STAGES[stage]))
+        raise Rejected(f"{where}: no backend '{backend}' (known: {known})") from None
+    return settings
+
+
+@cache
+def _digest(stage: str, backend: str) -> str:
+    module = STAGES[stage]
+    if not _has_backends(stage):
+        return fingerprint(module)
+    files = weights.registry().files.values()
+    used = tuple(str(file.sha256 or file.builder) for file in files if f"{stage}/{backend}" in file.needed_by)
+    return fingerprint(f"{module}.__main__", f"{module}.{backend.replace('-', '_')}", also=used)

@@ -1,0 +1,28 @@
+rule character:
+    input:
+        picture=lambda wildcards: project.characters[wildcards.character],
+        named=named_files("character", "character"),
+    output:
+        image=ensure(prepared("image.png"), non_empty=True),
+        mask=ensure(prepared("mask.png"), non_empty=True),
+        body=ensure(prepared("body.npz"), non_empty=True),
+        record=prepared("character.json"),
+    log:
+        logged("character", "{character}.log"),
+    benchmark:
+        logged("character", "{character}.tsv")
+    conda:
+        "../envs/character.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        gpu=gpus("character", "character"),
+    params:
+        folder=subpath(output.record, parent=True),
+        options=options("character", "character"),
+        code=digest("character", "character"),
+    message:
+        "{wildcards.character}: preparing the character"
+    shell:
+        "python -m video_decomp.character --character={params.folder:q} {params.options:q}"
+        " -- {input.picture:q} > {log:q} 2>&1"

@@ -1,0 +1,77 @@
+"""The run's configuration, and the paths that the rules are made of."""
+
+import shlex
+from pathlib import Path
+
+from mimo.project import Project
+from mimo.run_lock import hold_run_lock
+from mimo.stage import Rejected
+
+# The checkout's own packages, also when it is not installed or another one is.
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; "
+)
+
+try:
+    project = Project.load(config)
+except Rejected as error:
+    raise WorkflowError(str(error)) from None
+
+
+onstart:
+    hold_run_lock(Path.cwd())
+
+
+wildcard_constraints:
+    # A template dropped in by hand is used as it is: no rule makes its files.
+    video=project.made_here_pattern,
+    character=r"[^/]+",
+    template=r"[^/]+",
+
+
+def made(name):
+    """A file of the template of one driving video."""
+    return f"{project.config.templates}/{{video}}/{name}"
+
+
+def prepared(name):
+    """A file of one prepared character."""
+    return f"{project.config.prepared}/{{character}}/{name}"
+
+
+def result(suffix):
+    """A file of the result of one template and one character."""
+    return f"{project.config.results}/{{template}}/{{character}}{suffix}"
+
+
+def results():
+    """Every result to make."""
+    names = [{"template": t, "character": c} for t, c in project.pairs]
+    return [
+        output.format(**pair) for pair in names for output in rules.synthesis.output
+    ]
+
+
+def logged(stage, what):
+    """Log (.log) or resource measurement (.tsv) of one job of a stage."""
+    return f"{project.config.logs}/{stage}/{what}"
+
+
+def options(stage, wildcard):
+    """Command-line options of a stage: its backend and settings."""
+    return lambda wildcards: project.options(stage, wildcards[wildcard])
+
+
+def digest(stage, wildcard):
+    """Digest of a stage's code and model files, so that it runs again when they change."""
+    return lambda wildcards: project.digest(stage, wildcards[wildcard])
+
+
+def named_files(stage, wildcard):
+    """Files that a stage's settings name."""
+    return lambda wildcards: project.extra_files(stage, wildcards[wildcard])
+
+
+def gpus(stage, wildcard):
+    """Number of GPUs that a stage's backend needs."""
+    return lambda wildcards: project.gpus(stage, wildcards[wildcard])

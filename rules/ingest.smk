@@ -1,0 +1,25 @@
+rule ingest:
+    input:
+        source=lambda wildcards: project.videos[wildcards.video],
+        named=named_files("ingest", "video"),
+    output:
+        vid=ensure(made("vid.mp4"), non_empty=True),
+        record=made("records/ingest.json"),
+    log:
+        logged("ingest", "{video}.log"),
+    benchmark:
+        logged("ingest", "{video}.tsv")
+    conda:
+        "../envs/ingest.yaml"
+    threads: 2
+    resources:
+        mem_mb=1000,
+    params:
+        folder=subpath(output.vid, parent=True),
+        options=options("ingest", "video"),
+        code=digest("ingest", "video"),
+    message:
+        "{wildcards.video}: reading and normalising the video"
+    shell:
+        "python -m video_decomp.ingest --template={params.folder:q} {params.options:q}"
+        " -- {input.source:q} > {log:q} 2>&1"

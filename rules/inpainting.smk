@@ -1,0 +1,27 @@
+rule inpainting:
+    input:
+        vid=rules.ingest.output.vid,
+        mask=rules.segmentation.output.mask,
+        named=named_files("inpainting", "video"),
+    output:
+        bk=ensure(made("bk.mp4"), non_empty=True),
+        record=made("records/inpainting.json"),
+    log:
+        logged("inpainting", "{video}.log"),
+    benchmark:
+        logged("inpainting", "{video}.tsv")
+    conda:
+        "../envs/inpainting.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        gpu=gpus("inpainting", "video"),
+    params:
+        folder=subpath(input.vid, parent=True),
+        options=options("inpainting", "video"),
+        code=digest("inpainting", "video"),
+    message:
+        "{wildcards.video}: filling in the scene behind the person"
+    shell:
+        "python -m video_decomp.inpainting --template={params.folder:q} {params.options:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,28 @@
+rule occlusion:
+    input:
+        vid=rules.ingest.output.vid,
+        mask=rules.segmentation.output.mask,
+        motion=rules.pose.output.motion,
+        named=named_files("occlusion", "video"),
+    output:
+        # occ.mp4 appears beside it only if something passes in front; the record holds its digest.
+        record=made("records/occlusion.json"),
+    log:
+        logged("occlusion", "{video}.log"),
+    benchmark:
+        logged("occlusion", "{video}.tsv")
+    conda:
+        "../envs/occlusion.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        gpu=gpus("occlusion", "video"),
+    params:
+        folder=subpath(input.vid, parent=True),
+        options=options("occlusion", "video"),
+        code=digest("occlusion", "video"),
+    message:
+        "{wildcards.video}: finding what passes in front of the person"
+    shell:
+        "python -m video_decomp.occlusion --template={params.folder:q} {params.options:q}"
+        " > {log:q} 2>&1"

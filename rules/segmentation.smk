@@ -1,0 +1,26 @@
+rule segmentation:
+    input:
+        vid=rules.ingest.output.vid,
+        named=named_files("segmentation", "video"),
+    output:
+        mask=ensure(made("mask.mp4"), non_empty=True),
+        record=made("records/segmentation.json"),
+    log:
+        logged("segmentation", "{video}.log"),
+    benchmark:
+        logged("segmentation", "{video}.tsv")
+    conda:
+        "../envs/segmentation.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        gpu=gpus("segmentation", "video"),
+    params:
+        folder=subpath(input.vid, parent=True),
+        options=options("segmentation", "video"),
+        code=digest("segmentation", "video"),
+    message:
+        "{wildcards.video}: finding and cutting out the person"
+    shell:
+        "python -m video_decomp.segmentation --template={params.folder:q} {params.options:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,31 @@
+rule synthesis:
+    input:
+        config=f"{project.config.templates}/{{template}}/config.json",
+        dropped_in=lambda wildcards: project.dropped_in_files(wildcards.template),
+        character=rules.character.output.record,
+        pictures=rules.character.output,
+        named=named_files("synthesis", "template"),
+    output:
+        video=ensure(result(".mp4"), non_empty=True),
+        record=result(".json"),
+    log:
+        logged("synthesis", "{template}/{character}.log"),
+    benchmark:
+        logged("synthesis", "{template}/{character}.tsv")
+    conda:
+        "../envs/synthesis.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        gpu=gpus("synthesis", "template"),
+    params:
+        template=subpath(input.config, parent=True),
+        character=subpath(input.character, parent=True),
+        options=options("synthesis", "template"),
+        code=digest("synthesis", "template"),
+    message:
+        "{wildcards.template} with {wildcards.character}: rendering the video"
+    shell:
+        "python -m mimo.synthesis --template={params.template:q}"
+        " --character={params.character:q} --output={output.video:q} {params.options:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,38 @@
+rule template:
+    input:
+        rules.ingest.output,
+        rules.segmentation.output,
+        rules.pose.output,
+        rules.occlusion.output,
+        rules.inpainting.output,
+    output:
+        preview=ensure(made("preview.png"), non_empty=True),
+        config=made("config.json"),
+    log:
+        logged("template", "{video}.log"),
+    benchmark:
+        logged("template", "{video}.tsv")
+    conda:
+        "../envs/template.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        folder=subpath(output.config, parent=True),
+        options=options("template", "video"),
+        code=digest("template", "video"),
+    message:
+        "{wildcards.video}: checking and packing the template"
+    shell:
+        "python -m video_decomp.pack --template={params.folder:q} --name={wildcards.video:q}"
+        " {params.options:q} > {log:q} 2>&1"
+
+
+rule templates:
+    input:
+        expand(rules.ingest.output, video=project.videos),
+        expand(rules.segmentation.output, video=project.videos),
+        expand(rules.pose.output, video=project.videos),
+        expand(rules.occlusion.output, video=project.videos),
+        expand(rules.inpainting.output, video=project.videos),
+        expand(rules.template.output, video=project.videos),

@@ -1,0 +1,137 @@
+"""Stage `template`: checks that everything made from a video fits together, and makes it a template.
+
+Writes ``preview.png`` and, last, ``config.json``: a folder that has it is a whole template.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from mimo.files import sha256
+from mimo.stage import Rejected, StageSettings, add_settings, run, settings_from
+from mimo.template import (
+    CONFIG,
+    FrameCrop,
+    TemplateConfig,
+    check_alike,
+    check_occluder,
+    open_videos,
+    time_crop,
+)
+from mimo.video import VideoInfo
+from video_decomp.preview import write_preview
+
+STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting")
+
+
+class Settings(StageSettings):
+    """Settings of the stage."""
+
+    preview_times: int = Field(8, ge=1, le=24, description="columns of preview.png")
+
+
+def pack(folder: Path, name: str, settings: Settings) -> None:
+    """Make a folder of stage outputs a template.
+
+    Args:
+        folder: ``templates/NAME/`` with the videos, ``motion.npz`` and ``records/``.
+        name: what to call the template.
+        settings: as the configuration has them.
+
+    Raises:
+        Rejected: a file is missing, stale, or does not fit the others.
+    """
+    config = folder / CONFIG
+    config.unlink(missing_ok=True)
+    records = {stage: read_record(folder, stage) for stage in STAGES}
+    videos = open_videos(folder)
+    check_alike(folder, videos)
+    if not (folder / "motion.npz").is_file():
+        raise Rejected(f"{folder / 'motion.npz'}: missing; run the pose stage")
+    occ_sha256 = records["occlusion"].get("occ_sha256")
+    check_occluder(folder, occ_sha256)
+
+    info = videos["vid"].info
+    start, stop = valid_range(records["segmentation"], info.frames)
+    write_preview(
+        folder / "preview.png", videos, title(name, info), settings.preview_times, range(start, stop)
+    )
+    fps = float(info.fps)
+    TemplateConfig(
+        fps=round(fps) if abs(fps - round(fps)) < 0.05 else fps,
+        time_crop=time_crop(fps, start, stop),
+        frame_crop=FrameCrop(end_idx_x=info.width, end_idx_y=info.height),
+        layer_recover=True,
+        pipeline={
+            "name": name,
+            "fps": f"{info.fps}",
+            "frames": info.frames,
+            "size": [info.width, info.height],
+            "valid": [start, stop],
+            "occ_sha256": occ_sha256,
+            "files": {path.name: sha256(path) for path in made_files(folder)},
+            "stages": records,
+        },
+    ).write(config)
+
+
+def read_record(folder: Path, stage: str) -> dict[str, Any]:
+    """Record of a stage.
+
+    Raises:
+        Rejected: it is missing or damaged.
+    """
+    path = folder / "records" / f"{stage}.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+    except OSError:
+        raise Rejected(f"{path}: missing; run the stage {stage} first") from None
+    except ValueError:
+        raise Rejected(f"{path}: damaged; run the stage {stage} again") from None
+    return record
+
+
+def made_files(folder: Path) -> list[Path]:
+    """Videos and motion of a template folder, in name order."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix in (".mp4", ".npz") and path.name[0] != "."
+    )
+
+
+def valid_range(record: dict[str, Any], frames: int) -> tuple[int, int]:
+    """First frame and end (exclusive) of the part with the person, after segmentation's record."""
+    first, last = record.get("first_frame"), record.get("last_frame")
+    start = 0 if first is None else int(first)
+    stop = frames if last is None else int(last) + 1
+    if not 0 <= start < stop <= frames:
+        raise Rejected(f"segmentation's record says frames {start} to {stop - 1}, but there are {frames}")
+    return start, stop
+
+
+def title(name: str, info: VideoInfo) -> str:
+    """Heading of the preview."""
+    return f"{name}   {info.width}x{info.height}, {float(info.fps):g} fps, {info.frames} frames"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage."""
+    parser = argparse.ArgumentParser(prog="python -m video_decomp.pack", description=__doc__)
+    parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="folder to pack")
+    parser.add_argument("--name", help="name of the template (default: the folder's)")
+    add_settings(parser, Settings)
+    args = parser.parse_args(argv)
+
+    def work() -> None:
+        settings = settings_from(args, Settings)
+        pack(args.template, args.name or args.template.resolve().name, settings)
+
+    return run(work)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
