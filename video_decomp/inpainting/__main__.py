@@ -1,0 +1,51 @@
+"""Command line of the inpainting stage: ``vid.mp4`` and ``mask.mp4`` become ``bk.mp4``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mimo.stage import backend_arguments, run, write_record
+from mimo.video import VideoWriter
+from video_decomp.inpainting.interface import in_pixels, reach
+from video_decomp.inpainting.quality import measure
+from video_decomp.registration import open_pair
+
+STAGE = "video_decomp.inpainting"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stage; see the module's help."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {STAGE}",
+        description="Take the person out of a template's video: writes bk.mp4 and records/inpainting.json.",
+    )
+    parser.add_argument("--template", type=Path, required=True, help="folder with vid.mp4 and mask.mp4")
+    args, backend = backend_arguments(parser, STAGE, "plate", argv)
+    template, settings = args.template, args.settings
+
+    def work() -> None:
+        frames, masks = open_pair(template / "vid.mp4", template / "mask.mp4")
+        output = template / "bk.mp4"
+        with VideoWriter(output, frames.info.fps) as writer:
+            outcome = backend.inpaint(frames, masks, writer.write, settings)
+        margin, feather = in_pixels(settings.margin, frames), in_pixels(settings.feather, frames)
+        changed = reach(margin, feather)
+        write_record(
+            template / "records" / "inpainting.json",
+            stage="inpainting",
+            backend=args.backend,
+            settings=settings,
+            metrics=outcome.metrics
+            | measure(template, changed)
+            | {"changed_within_pixels": round(changed, 1)},
+            warnings=outcome.warnings,
+            weights=outcome.weights,
+        )
+
+    return run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

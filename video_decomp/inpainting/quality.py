@@ -1,0 +1,91 @@
+"""Numbers a finished background is judged by, measured on the decoded files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mimo.stage import progress
+from mimo.video import VideoReader
+
+RING = 3
+
+
+def psnr(squared_error: float, count: float) -> float | None:
+    """Peak signal-to-noise ratio in dB of summed squared errors over `count` values; None without values."""
+    if not count:
+        return None
+    return float(10 * np.log10(255**2 / max(squared_error / count, 1e-9)))
+
+
+def measure(template: Path, changed: float) -> dict[str, Any]:
+    """Compare a template's ``bk.mp4`` with its ``vid.mp4``.
+
+    Args:
+        template: folder with both and ``mask.mp4``.
+        changed: pixels around the mask that may differ.
+
+    Returns:
+        ``psnr_outside_db``: beyond `changed`, what the codec cost. ``seam``: mean step in brightness across
+        the border of the changed area, minus the mean step just outside it (levels; about 0 = no visible
+        border). ``flicker``: mean change from frame to frame of places that are filled in both, over that of
+        the same number of places around them (levels, both; a static scene has the noise of the camera).
+    """
+    error = count = 0.0
+    seams: list[float] = []
+    inside_change: list[float] = []
+    around_change: list[float] = []
+    before: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    readers = (
+        VideoReader(template / "vid.mp4"),
+        VideoReader(template / "bk.mp4"),
+        VideoReader(template / "mask.mp4", gray=True),
+    )
+    for frame, filled, mask in progress(zip(*readers, strict=True), "measuring", total=len(readers[0])):
+        free = np.where(mask > 127, 0, 1).astype(np.uint8)
+        if free.all():
+            free[0, 0] = 0
+        distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
+        outside = distance > changed + 1
+        difference = cv2.absdiff(frame, filled).astype(np.float32)
+        error += float((difference[outside] ** 2).sum())
+        count += 3 * float(outside.sum())
+        gray = cv2.cvtColor(filled, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        core = distance < changed / 2
+        near = (distance > changed + 1) & (distance < 3 * changed + 8)
+        if core.any() and near.any():
+            seams.append(_seam(gray, distance, changed))
+            if before is not None:
+                inside_change.extend(_change(gray, before[0], core & before[1]))
+                around_change.extend(_change(gray, before[0], near & before[2]))
+        before = (gray, core, near)
+    return {
+        "psnr_outside_db": _rounded(psnr(error, count)),
+        "seam": _rounded(_mean(seams)),
+        "flicker": {"filled": _rounded(_mean(inside_change)), "around": _rounded(_mean(around_change))},
+    }
+
+
+def _seam(gray: np.ndarray, distance: np.ndarray, changed: float) -> float:
+    """Mean gradient along the border of the changed area less that along a line some pixels outside."""
+    steps = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)) / 8
+    border = np.abs(distance - changed) < RING
+    outside = np.abs(distance - changed - 4 * RING) < RING
+    if not border.any() or not outside.any():
+        return 0.0
+    return float(steps[border].mean() - steps[outside].mean())
+
+
+def _change(gray: np.ndarray, before: np.ndarray, where: np.ndarray) -> list[float]:
+    return [float(np.abs(gray[where] - before[where]).mean())] if where.any() else []
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
