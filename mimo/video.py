@@ -1,28 +1,44 @@
 """Streaming video files: frames in, frames out, never a whole clip in memory.
 
-Reading is sequential (PyAV), which is exact on every container; random access to *normalised* files
-(written by `VideoWriter`) goes through `VideoReader.frame`. Writing pipes raw frames into ffmpeg.
+Reading decodes with PyAV and finds frames by their time stamps, so that indices are exact. Writing pipes raw
+frames into ffmpeg. Colour files are BT.709, limited range, and say so: every decoder and player then agrees.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from mimo.files import whole_file
 
-Kind = Literal["colour", "mask"]
+Kind = Literal["colour", "mask", "yuv"]
+
+# swscale's plain conversions truncate, which darkens by 1.2 levels a pass; these flags (SWS_BILINEAR,
+# SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT) make a write and a read free of bias.
+EXACT_TO_RGB = 0x2 | 0x40000 | 0x2000
+TO_BT709 = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd,format=yuv420p"
+TAG_BT709 = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+
+# Fixed, since x264's bits depend on their number and must not depend on the machine.
+ENCODER_THREADS = 2
+DECODER_THREADS = 2
+KEY_FRAME_INTERVAL = 60
+AUDIO_COPIED_TO_MP4 = {"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"}
 
 
 class VideoError(Exception):
@@ -53,14 +69,16 @@ class VideoReader:
     def __init__(self, path: Path | str, *, gray: bool = False) -> None:
         self.path = Path(path)
         self.gray = gray
-        try:
-            with av.open(str(path)) as container:
-                stream = container.streams.video[0]
-                frames = sum(1 for packet in container.demux(stream) if packet.size)
-                rate = stream.average_rate or Fraction(30)
-                self.info = VideoInfo(stream.width, stream.height, Fraction(rate), frames)
-        except (av.FFmpegError, IndexError) as error:
-            raise VideoError(f"{path}: cannot be read as a video ({error})") from error
+        with self._open() as (container, stream):
+            self._times = sorted(
+                packet.pts
+                for packet in container.demux(stream)
+                if packet.size and packet.pts is not None and not packet.is_discard
+            )
+            rate = stream.average_rate or stream.guessed_rate or Fraction(30)
+            self.info = VideoInfo(stream.width, stream.height, Fraction(rate), len(self._times))
+        if not self._times:
+            raise VideoError(f"{path}: holds no video frame")
 
     def __len__(self) -> int:
         return self.info.frames
@@ -73,31 +91,59 @@ class VideoReader:
 
         Yields:
             uint8, (height, width, 3) RGB or (height, width) when `gray`.
+
+        Raises:
+            ValueError: `start` is negative.
+            VideoError: a frame cannot be decoded.
         """
-        stop = len(self) if stop is None else min(stop, len(self))
-        pixel_format = "gray" if self.gray else "rgb24"
-        with av.open(str(self.path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            frame_time = 1 / (self.info.fps * Fraction(stream.time_base or 0))
+        if start < 0:
+            raise ValueError(f"{self.path}: frames start at 0, not {start}")
+        wanted = iter(self._times[start:stop])
+        time = next(wanted, None)
+        if time is None:
+            return
+        with self._open() as (container, stream):
             if start:
-                container.seek(round(start * frame_time), stream=stream)
+                container.seek(time, stream=stream)
             for frame in container.decode(stream):
-                index = round((frame.pts or 0) / frame_time)
-                if index >= stop:
+                if frame.pts is None or frame.pts < time:
+                    continue
+                if frame.pts != time:
+                    break
+                yield self._image(frame)
+                time = next(wanted, None)
+                if time is None:
                     return
-                if index >= start:
-                    yield frame.to_ndarray(format=pixel_format)
+        raise VideoError(f"{self.path}: frame {self._times.index(time)} of {len(self)} cannot be decoded")
 
     def frame(self, index: int) -> np.ndarray:
         """One frame by its index.
 
         Raises:
             IndexError: there is no such frame.
+            VideoError: it cannot be decoded.
         """
         for image in self.frames(index, index + 1):
             return image
         raise IndexError(f"{self.path}: no frame {index}, there are {len(self)}")
+
+    def _image(self, frame: av.VideoFrame) -> np.ndarray:
+        if self.gray:
+            return frame.to_ndarray(format="gray")
+        return frame.reformat(format="rgb24", interpolation=EXACT_TO_RGB).to_ndarray()
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        try:
+            with av.open(local_url(self.path)) as container:
+                if not container.streams.video:
+                    raise VideoError(f"{self.path}: holds no video")
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                stream.codec_context.thread_count = DECODER_THREADS
+                yield container, stream
+        except av.FFmpegError as error:
+            raise VideoError(f"{self.path}: cannot be read as a video ({error.strerror})") from error
 
 
 class VideoWriter:
@@ -106,9 +152,12 @@ class VideoWriter:
     Args:
         path: ``.mp4`` file to write.
         fps: constant frame rate.
-        kind: ``colour`` (RGB in, near-lossless H.264) or ``mask`` (grey in, lossless H.264).
-        crf: quality of ``colour`` (lower is better; 12 is about 46 dB).
-        audio_from: file whose first audio stream, if any, is copied beside the frames.
+        kind: ``colour`` (RGB in, near-lossless H.264), ``mask`` (grey in, lossless H.264) or ``yuv``
+            (planar 4:2:0 in BT.709 limited range in, written like ``colour`` without a conversion).
+        crf: quality of ``colour`` and ``yuv`` (lower is better; 12 is about 46 dB).
+        audio_from: file whose first audio stream, if any, is put beside the frames: copied where MP4 can
+            hold it, and cut to the length of the frames.
+        audio_start: seconds of `audio_from` that belong to the first frame.
     """
 
     def __init__(
@@ -119,28 +168,40 @@ class VideoWriter:
         kind: Kind = "colour",
         crf: int = 12,
         audio_from: Path | str | None = None,
+        audio_start: float = 0.0,
     ) -> None:
         self.path = Path(path)
         self.fps = Fraction(fps).limit_denominator(100_000)
         self.kind = kind
         self.crf = crf
         self.audio_from = audio_from
+        self.audio_start = audio_start
         self.frames_written = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._shape: tuple[int, ...] = ()
+        self._open_files = ExitStack()
 
     def __enter__(self) -> VideoWriter:
-        self._file = whole_file(self.path)
-        self._part = self._file.__enter__()
-        self._errors = tempfile.TemporaryFile()
+        audio_codec = self.audio_from and audio_codec_of(self.audio_from)
+        with ExitStack() as files:
+            self._part = files.enter_context(whole_file(self.path))
+            self._errors = files.enter_context(tempfile.TemporaryFile())
+            self._pictures = self._part
+            if audio_codec:
+                self._audio_coding = "copy" if audio_codec in AUDIO_COPIED_TO_MP4 else "aac"
+                self._pictures = self._part.with_suffix(f".pictures{self._part.suffix}")
+                self._pictures.unlink(missing_ok=True)
+                files.callback(self._pictures.unlink, missing_ok=True)
+            files.callback(self._kill)
+            self._open_files = files.pop_all()
         return self
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame.
 
         Args:
-            frame: uint8, (height, width, 3) RGB or, for masks, (height, width); even sizes; the same
-                shape every time.
+            frame: uint8, (height, width, 3) RGB, for masks (height, width), for ``yuv`` the planes Y, U, V
+                one after the other as (height * 3 / 2, width); even sizes; the same shape every time.
 
         Raises:
             ValueError: wrong shape or type.
@@ -155,8 +216,7 @@ class VideoWriter:
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
         except BrokenPipeError:
-            self._process.wait()
-            raise VideoError(f"{self.path}: the encoder stopped: {self._last_words()}") from None
+            raise self._failure() from None
         self.frames_written += 1
 
     def __exit__(
@@ -165,62 +225,115 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if self._process is not None:
-                assert self._process.stdin is not None
-                self._process.stdin.close()
-                if self._process.wait() != 0 and error is None:
-                    raise VideoError(f"{self.path}: the encoder failed: {self._last_words()}")
-            elif error is None:
-                raise VideoError(f"{self.path}: no frame was written")
-        except BaseException as fault:
-            self._file.__exit__(type(fault), fault, fault.__traceback__)
-            raise
-        else:
-            self._file.__exit__(kind, error, trace)
-        finally:
-            self._errors.close()
+        with ExitStack() as files:
+            files.push(self._open_files.pop_all())
+            if error is not None:
+                raise error
+            self._finish()
 
     def _start(self, frame: np.ndarray) -> None:
-        channels = 2 if self.kind == "mask" else 3
-        if frame.ndim != channels or frame.shape[0] % 2 or frame.shape[1] % 2:
+        channels = 3 if self.kind == "colour" else 2
+        height, width = frame.shape[0] * 2 // 3 if self.kind == "yuv" else frame.shape[0], frame.shape[1]
+        if frame.ndim != channels or height % 2 or width % 2:
             raise ValueError(f"{self.path}: a {self.kind} frame of shape {frame.shape} (even sizes needed)")
         self._shape = frame.shape
-        source = ffmpeg.input(
-            "pipe:",
-            format="rawvideo",
-            pix_fmt="gray" if self.kind == "mask" else "rgb24",
-            s=f"{frame.shape[1]}x{frame.shape[0]}",
-            framerate=str(self.fps),
+        pixels = {"colour": "rgb24", "mask": "gray", "yuv": "yuv420p"}[self.kind]
+        coding: dict[str, Any] = {
+            "colour": {"crf": self.crf, "vf": f"{TO_BT709},{TAG_BT709}"},
+            "mask": {"pix_fmt": "gray", "qp": 0},
+            "yuv": {"crf": self.crf, "vf": TAG_BT709},
+        }[self.kind]
+        frames = ffmpeg.input(
+            "pipe:", format="rawvideo", pix_fmt=pixels, s=f"{width}x{height}", framerate=str(self.fps)
         )
-        coding = (
-            {"pix_fmt": "gray", "qp": 0} if self.kind == "mask" else {"pix_fmt": "yuv420p", "crf": self.crf}
+        output = ffmpeg.output(
+            frames,
+            local_url(self._pictures),
+            vcodec="libx264",
+            preset="veryfast",
+            g=KEY_FRAME_INTERVAL,
+            threads=ENCODER_THREADS,
+            movflags="+faststart",
+            **coding,
         )
-        streams = [source]
-        if self.audio_from is not None and has_audio(self.audio_from):
-            streams.append(ffmpeg.input(str(self.audio_from)).audio)
-            coding["acodec"] = "copy"
-        command = (
-            ffmpeg.output(
-                *streams,
-                str(self._part),
-                vcodec="libx264",
-                preset="veryfast",
-                movflags="+faststart",
-                **coding,
-            )
-            .overwrite_output()
-            .global_args("-loglevel", "error")
-            .compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
-        )
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
+        self._process = subprocess.Popen(command(output), stdin=subprocess.PIPE, stderr=self._errors)
 
-    def _last_words(self) -> str:
+    def _finish(self) -> None:
+        """Let the encoder end, then put the audio beside the pictures."""
+        if self._process is None:
+            raise VideoError(f"{self.path}: no frame was written")
+        try:
+            self._process.communicate()
+        except BrokenPipeError:
+            raise self._failure() from None
+        if self._process.returncode:
+            raise self._failure()
+        if self._pictures != self._part:
+            self._add_audio()
+
+    def _add_audio(self) -> None:
+        """Copy pictures and audio into one file.
+
+        Done once the number of frames is known: ``-shortest`` beside a pipe cuts too late, as the audio
+        runs ahead of slowly arriving frames.
+        """
+        output = ffmpeg.output(
+            ffmpeg.input(local_url(self._pictures)).video,
+            ffmpeg.input(local_url(self.audio_from or ""), ss=self.audio_start)["a:0"],
+            local_url(self._part),
+            vcodec="copy",
+            acodec=self._audio_coding,
+            t=float(self.frames_written / self.fps),
+            movflags="+faststart",
+        )
+        self._process = subprocess.Popen(command(output), stdin=subprocess.DEVNULL, stderr=self._errors)
+        if self._process.wait():
+            raise self._failure()
+
+    def _failure(self) -> VideoError:
+        """The reason why the encoder stopped, with its last words."""
+        assert self._process is not None
+        code = self._process.wait()
         self._errors.seek(0)
-        return self._errors.read().decode(errors="replace").strip()[-500:] or "no message"
+        words = self._errors.read().decode(errors="replace").strip()[-500:]
+        if code < 0:
+            words += f" (killed by {signal.Signals(-code).name})"
+        return VideoError(f"{self.path}: cannot be written, the encoder stopped: {words or f'code {code}'}")
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
 
 def has_audio(path: Path | str) -> bool:
-    """Whether a file holds an audio stream."""
-    with av.open(str(path)) as container:
-        return bool(container.streams.audio)
+    """Whether a file holds an audio stream.
+
+    Raises:
+        VideoError: the file cannot be opened.
+    """
+    return audio_codec_of(path) is not None
+
+
+def audio_codec_of(path: Path | str) -> str | None:
+    """Name of the codec of a file's first audio stream, None without audio.
+
+    Raises:
+        VideoError: the file cannot be opened.
+    """
+    try:
+        with av.open(local_url(path)) as container:
+            return container.streams.audio[0].codec_context.name if container.streams.audio else None
+    except av.FFmpegError as error:
+        raise VideoError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def local_url(path: Path | str) -> str:
+    """How to name a file to ffmpeg: a colon, a percent sign or a leading dash in a name mean nothing else."""
+    return f"file:{Path(path).absolute()}"
+
+
+def command(output: Any) -> list[str]:
+    """Command line of an ffmpeg-python output: overwrites, reports only errors, leaves the terminal alone."""
+    quiet = output.overwrite_output().global_args("-loglevel", "error", "-nostdin")
+    return quiet.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
