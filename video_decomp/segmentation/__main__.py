@@ -1,0 +1,74 @@
+"""Command line: the mask of the subject, `vid.mp4` to `mask.mp4`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mimo.stage import Rejected, backend_arguments, run, write_record
+from mimo.video import VideoError, VideoReader, VideoWriter
+from video_decomp.segmentation.interface import Backend, SubjectSettings
+from video_decomp.segmentation.measures import MaskMeasures
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read the template folder's ``vid.mp4``; write ``mask.mp4`` and ``records/segmentation.json``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m video_decomp.segmentation", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="the template's folder")
+    args, module = backend_arguments(parser, "video_decomp.segmentation", "mediapipe", argv)
+    backend: Any = module
+    return run(lambda: segment_template(args.template, args.backend, backend, args.settings))
+
+
+def segment_template(template: Path, name: str, backend: Backend, settings: SubjectSettings) -> None:
+    """Run one backend on a template's folder.
+
+    Raises:
+        Rejected: there is no usable person in the clip, or no clip.
+    """
+    path = template / "vid.mp4"
+    try:
+        video = VideoReader(path)
+    except VideoError as error:
+        raise Rejected(f"{error}; run ingest first") from None
+    result = backend.segment(video, settings)
+    measures = MaskMeasures()
+    with VideoWriter(template / "mask.mp4", video.info.fps, kind="mask") as writer:
+        for frame in result.masks:
+            writer.write(frame.mask)
+            measures.add(frame.image, frame.mask, frame.score)
+    found = measures.frames_found()
+    missing = sorted(set(range(len(video))) - set(found))
+    warnings = list(result.warnings)
+    if missing:
+        warnings.append(
+            f"the person was not found in {len(missing)} of {len(video)} frames: {_ranges(missing)}"
+        )
+    write_record(
+        template / "records" / "segmentation.json",
+        stage="segmentation",
+        backend=name,
+        settings=settings,
+        metrics=measures.summary(),
+        warnings=warnings,
+        weights=result.weights,
+        subject=result.subject,
+        first_frame=found[0] if found else None,
+        last_frame=found[-1] if found else None,
+        missing_frames=missing,
+    )
+
+
+def _ranges(frames: list[int]) -> str:
+    """``[0, 1, 2, 7]`` as ``0-2, 7``."""
+    starts = [f for f in frames if f - 1 not in frames]
+    ends = [f for f in frames if f + 1 not in frames]
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

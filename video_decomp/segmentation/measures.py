@@ -1,0 +1,76 @@
+"""Numbers that say how good a sequence of masks is, without knowing the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+_FLOW_SIDE = 360  # flow is measured on frames of about this short side
+_JUMP = 0.25  # change of area from one frame to the next that counts as a jump
+
+
+class MaskMeasures:
+    """Collects measures while masks stream by; keeps one frame and one number a frame."""
+
+    def __init__(self) -> None:
+        self._scores: list[float] = []
+        self._areas: list[float] = []
+        self._overlaps: list[float] = []
+        self._before: tuple[np.ndarray, np.ndarray] | None = None
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+
+    def add(self, image: np.ndarray, mask: np.ndarray, score: float) -> None:
+        """Take the next frame.
+
+        Args:
+            image: uint8 (height, width, 3) RGB.
+            mask: uint8 (height, width), 255 inside.
+            score: 0 (not found) to 1.
+        """
+        self._scores.append(score)
+        self._areas.append(float((mask > 127).mean()))
+        scale = min(1.0, _FLOW_SIDE / min(mask.shape))
+        grey = cv2.resize(
+            cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+        )
+        small = cv2.resize(mask, grey.shape[::-1], interpolation=cv2.INTER_AREA)
+        if self._before is not None and self._areas[-1] and self._areas[-2]:
+            self._overlaps.append(self._overlap(*self._before, grey, small))
+        self._before = grey, small
+
+    def _overlap(
+        self, grey_before: np.ndarray, mask_before: np.ndarray, grey: np.ndarray, mask: np.ndarray
+    ) -> float:
+        """Intersection over union of a mask and the one before, moved along the optical flow."""
+        flow = self._flow.calc(grey, grey_before, None)  # type: ignore[call-overload]
+        rows, columns = np.indices(grey.shape, dtype=np.float32)
+        moved = cv2.remap(mask_before, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+        a, b = moved > 127, mask > 127
+        return float((a & b).sum() / max((a | b).sum(), 1))
+
+    def summary(self) -> dict[str, Any]:
+        """Frames, frames found, scores, areas, jumps of area, flicker.
+
+        ``flicker`` is the mean of 1 - IoU of consecutive masks after motion compensation; part of it is the
+        optical flow's own error, so compare it between methods on one clip only.
+        """
+        scores = np.array(self._scores)
+        areas = np.array(self._areas)
+        found = np.flatnonzero(areas > 0)
+        both = (areas[1:] > 0) & (areas[:-1] > 0)
+        change = np.abs(np.log(np.maximum(areas[1:], 1e-9) / np.maximum(areas[:-1], 1e-9)))
+        return {
+            "frames": len(areas),
+            "frames_found": len(found),
+            "median_score": round(float(np.median(scores[found])), 4) if found.size else 0.0,
+            "lowest_score": round(float(scores[found].min()), 4) if found.size else 0.0,
+            "median_area": round(float(np.median(areas[found])), 5) if found.size else 0.0,
+            "area_jumps": int((both & (change > np.log(1 + _JUMP))).sum()),
+            "flicker": round(float(1 - np.mean(self._overlaps)), 5) if self._overlaps else None,
+        }
+
+    def frames_found(self) -> list[int]:
+        """Indices of the frames whose mask is not empty."""
+        return np.flatnonzero(np.array(self._areas) > 0).tolist()

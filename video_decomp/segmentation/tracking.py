@@ -1,0 +1,125 @@
+"""Follow the subject through every frame, from the key frames where they were found.
+
+Between two key frames the region of the landmark network is carried from frame to frame, forward from the
+first and, where that loses the subject, backward from the second. Only one such span of frames is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi
+from video_decomp.segmentation.subject import MIN_SCORE, Sighting, sight, similarity
+
+_SAME_COLOURS = 0.5  # least similarity of colours to the subject's
+_SAME_PLACE = 0.35  # most distance of two looks at the subject in one frame, in sides of the region
+_GROWTH = 1.35  # most change of size between two frames
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One frame, and the subject in it if found."""
+
+    image: np.ndarray
+    landmarks: PoseLandmarks | None
+
+
+def key_frame_spacing(fps: float) -> int:
+    """Frames between key frames: a third of a second."""
+    return max(1, round(fps / 3))
+
+
+def follow(
+    frames: Iterable[np.ndarray], subject: dict[int, Sighting], spacing: int, network: LandmarkNetwork
+) -> Iterator[Tracked]:
+    """Find the subject in every frame.
+
+    Args:
+        frames: all frames, uint8 (height, width, 3) RGB.
+        subject: the sightings in key frames, by frame index.
+        spacing: most frames held at a time.
+        network: gives landmarks and mask.
+    """
+    colours = np.mean([sighting.colours for sighting in subject.values()], axis=0)
+    tracker = _Tracker(network, colours)
+    carried: Roi | None = None
+    span: list[np.ndarray] = []
+    start = 0
+    for index, image in enumerate(frames):
+        if span and (index in subject or len(span) >= spacing):
+            first, last = subject.get(start), subject.get(index)
+            found = tracker.follow_span(span, first.roi if first else carried, last, image)
+            yield from map(Tracked, span, found)
+            carried = found[-1].next_roi if found[-1] else None
+            span, start = [], index
+        span.append(image)
+    first = subject.get(start)
+    yield from map(Tracked, span, tracker.follow_span(span, first.roi if first else carried, None, None))
+
+
+class _Tracker:
+    def __init__(self, network: LandmarkNetwork, colours: np.ndarray) -> None:
+        self._network = network
+        self._colours = colours
+
+    def follow_span(
+        self,
+        span: list[np.ndarray],
+        start: Roi | None,
+        after: Sighting | None,
+        image_after: np.ndarray | None,
+    ) -> list[PoseLandmarks | None]:
+        """The subject in each frame of a span.
+
+        Args:
+            span: the frames.
+            start: where the subject is in the first one, if known.
+            after: the sighting in the frame after the last one, if there is one.
+            image_after: that frame.
+        """
+        forward = self._carry(span, start)
+        if after is None or image_after is None or self._arrives(forward, after, image_after):
+            return forward
+        backward = self._carry(span[::-1], after.roi)[::-1]
+        return [self._better(image, a, b) for image, a, b in zip(span, forward, backward, strict=True)]
+
+    def _carry(self, images: list[np.ndarray], roi: Roi | None) -> list[PoseLandmarks | None]:
+        """Look at each frame where the one before proposes, until the subject is lost."""
+        found: list[PoseLandmarks | None] = []
+        for image in images:
+            landmarks = self._look(image, roi) if roi else None
+            found.append(landmarks)
+            roi = landmarks.next_roi if landmarks else None
+        return found
+
+    def _look(self, image: np.ndarray, roi: Roi) -> PoseLandmarks | None:
+        landmarks = self._network.run_twice(image, roi)
+        change = landmarks.roi.side / roi.side
+        if landmarks.score < MIN_SCORE or not 1 / _GROWTH < change < _GROWTH:
+            return None
+        return landmarks if self._likeness(image, landmarks) >= _SAME_COLOURS else None
+
+    def _likeness(self, image: np.ndarray, landmarks: PoseLandmarks) -> float:
+        sighting = sight(image, 0, landmarks)
+        return similarity(self._colours, sighting.colours) if sighting else 0.0
+
+    def _arrives(self, forward: list[PoseLandmarks | None], after: Sighting, image: np.ndarray) -> bool:
+        """Whether the forward track has not been lost and ends at the next sighting."""
+        last = forward[-1]
+        if any(landmarks is None for landmarks in forward) or last is None:
+            return False
+        landmarks = self._look(image, last.next_roi)
+        if landmarks is None:
+            return False
+        roi = landmarks.next_roi
+        return bool(np.hypot(roi.x - after.roi.x, roi.y - after.roi.y) < _SAME_PLACE * after.roi.side)
+
+    def _better(
+        self, image: np.ndarray, a: PoseLandmarks | None, b: PoseLandmarks | None
+    ) -> PoseLandmarks | None:
+        if a is None or b is None:
+            return a or b
+        return a if self._likeness(image, a) * a.score >= self._likeness(image, b) * b.score else b
