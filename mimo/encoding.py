@@ -1,0 +1,86 @@
+"""Pictures into latents and embeddings, and latents back into frames; a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
+
+from mimo.frames import as_pixels, batches
+
+# Mean and standard deviation of CLIP's training pictures.
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def embed_picture(
+    encoder: CLIPVisionModelWithProjection, picture: Image.Image, device: torch.device
+) -> Tensor:
+    """CLIP embedding of a picture, (1, projection_dim).
+
+    Resized as the reference does it (PIL's default filter, aspect ratio given up); CLIP's own resizing and
+    cropping would then change nothing.
+    """
+    size = encoder.config.image_size
+    pixels = torch.from_numpy(np.array(picture.convert("RGB").resize((size, size)), np.float32) / 255)
+    normed = (pixels - torch.tensor(_CLIP_MEAN)) / torch.tensor(_CLIP_STD)
+    return encoder(normed.permute(2, 0, 1)[None].to(device, encoder.dtype)).image_embeds
+
+
+def encode_pictures(vae: AutoencoderKL, pictures: list[np.ndarray], device: torch.device) -> Tensor:
+    """Scaled latents (n, 4, h / 8, w / 8) of uint8 (h, w, 3) pictures; the mean, nothing is sampled."""
+    pixels = as_pixels(pictures, device, torch.float32) * 2 - 1
+    latents = vae.encode(pixels.to(vae.dtype)).latent_dist.mean
+    return latents * vae.config.scaling_factor
+
+
+def encode_video(
+    vae: AutoencoderKL, frames: Iterable[np.ndarray], device: torch.device, batch: int
+) -> Tensor:
+    """Scaled latents (frames, 4, h / 8, w / 8); a frame equal to the one before it is not encoded again."""
+    distinct: list[Tensor] = []
+    order: list[int] = []
+    for new, sources in _distinct(frames, batch):
+        if new:
+            distinct.append(encode_pictures(vae, new, device))
+        order += sources
+    if not order:
+        return torch.empty(0)
+    return torch.cat(distinct)[torch.tensor(order, device=device)]
+
+
+def decode_video(vae: AutoencoderKL, latents: Tensor, batch: int) -> Iterator[np.ndarray]:
+    """Frames of scaled latents.
+
+    Args:
+        latents: (frames, 4, h, w).
+        batch: frames decoded at a time.
+
+    Yields:
+        float32 (8 h, 8 w, 3) in [0, 1].
+    """
+    for part in (latents / vae.config.scaling_factor).split(batch):
+        with torch.no_grad():
+            pixels = vae.decode(part.to(vae.dtype)).sample
+        pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        yield from pixels.cpu().numpy()
+
+
+def _distinct(frames: Iterable[np.ndarray], batch: int) -> Iterator[tuple[list[np.ndarray], list[int]]]:
+    """Groups of frames without repetitions, and for every frame the number of its distinct one."""
+    last: np.ndarray | None = None
+    count = 0
+    for group in batches(frames, batch):
+        new, sources = [], []
+        for frame in group:
+            if last is None or not np.array_equal(frame, last):
+                new.append(frame)
+                last = frame
+                count += 1
+            sources.append(count - 1)
+        yield new, sources

@@ -1,0 +1,210 @@
+"""Attention with the fastest kernel for its shape, chosen by a short measurement on the device at hand.
+
+Tensors are (batch, tokens, heads, head dimension) here, as the projections leave them: nothing is copied
+to bring heads forward. The functions are opaque to ``torch.compile``, so one choice serves both ways to run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+logger = logging.getLogger(__name__)
+
+Kernel = Callable[[], Tensor]
+
+_SDPA = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+# Chosen kernel for (operation, shapes, dtype, device); "math" is tried only if nothing else runs.
+_choice: dict[tuple[object, ...], str] = {}
+_forced: str | None = None
+
+
+def force_kernel(name: str | None) -> None:
+    """Use one kernel everywhere (``cudnn``, ``flash``, ``efficient``, ``triton``), or measure again.
+
+    Where the named kernel does not exist for an operation, the measured choice stays.
+    """
+    global _forced
+    _forced = name
+    _choice.clear()
+
+
+def chosen_kernels() -> dict[str, str]:
+    """What was chosen so far: operation and shape in words → kernel."""
+    return {f"{key[0]} {key[1]} {key[2]}": name for key, name in _choice.items()}
+
+
+@torch.library.custom_op("mimo::self_attention", mutates_args=())
+def self_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of each batch row's tokens over its own.
+
+    Args:
+        query, key, value: (n, tokens, heads, dim), last dimension contiguous.
+
+    Returns:
+        (n, tokens, heads, dim), contiguous.
+    """
+    return _fastest("self", query, key, _sdpa_kernels(query, key, value))
+
+
+@self_attention.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return query.new_empty(query.shape)
+
+
+@torch.library.custom_op("mimo::reference_attention", mutates_args=())
+def reference_attention(
+    query: Tensor, key: Tensor, value: Tensor, bank_key: Tensor, bank_value: Tensor
+) -> Tensor:
+    """Attention of each row's tokens over its own and the reference character's.
+
+    Args:
+        query, key, value: (n, tokens, heads, dim), last dimension contiguous.
+        bank_key, bank_value: (1, bank tokens, heads, dim), the same for every row.
+
+    Returns:
+        (n, tokens, heads, dim), contiguous.
+    """
+    kernels: dict[str, Kernel] = {}
+    for name, run in _sdpa_kernels(query, key, value, bank_key, bank_value).items():
+        kernels[name] = run
+    if query.is_cuda:
+        from mimo.models.triton_attention import with_bank
+
+        kernels["triton"] = lambda: with_bank(query, key, value, bank_key, bank_value)
+    return _fastest("reference", query, bank_key, kernels)
+
+
+@reference_attention.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, bank_key: Tensor, bank_value: Tensor) -> Tensor:
+    return query.new_empty(query.shape)
+
+
+@torch.library.custom_op("mimo::temporal_attention", mutates_args=())
+def temporal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of each pixel over the frames of its window.
+
+    Args:
+        query, key, value: (rows, frames, pixels, heads, dim), last dimension contiguous.
+
+    Returns:
+        (rows, frames, pixels, heads, dim), contiguous.
+    """
+    kernels: dict[str, Kernel] = {}
+    for name in _names(query):
+        kernels[name] = lambda name=name: _temporal_sdpa(name, query, key, value)  # type: ignore[misc]
+    if query.is_cuda:
+        from mimo.models.triton_attention import over_frames
+
+        kernels["triton"] = lambda: over_frames(query, key, value)
+    return _fastest("temporal", query, key, kernels)
+
+
+@temporal_attention.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return query.new_empty(query.shape)
+
+
+def _names(query: Tensor) -> list[str]:
+    return list(_SDPA) if query.is_cuda else ["default"]
+
+
+def _sdpa(name: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """PyTorch's attention by one backend; (batch, heads, tokens, dim)."""
+    if name == "default":
+        return F.scaled_dot_product_attention(query, key, value)
+    with sdpa_kernel(_SDPA[name]):
+        return F.scaled_dot_product_attention(query, key, value)
+
+
+def _sdpa_kernels(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bank_key: Tensor | None = None,
+    bank_value: Tensor | None = None,
+) -> dict[str, Kernel]:
+    def run(name: str) -> Tensor:
+        keys, values = key, value
+        if bank_key is not None and bank_value is not None:
+            rows = len(query)
+            keys = torch.cat([key, bank_key.expand(rows, -1, -1, -1)], 1)
+            values = torch.cat([value, bank_value.expand(rows, -1, -1, -1)], 1)
+        out = _sdpa(name, query.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2))
+        return out.transpose(1, 2).contiguous()
+
+    return {name: lambda name=name: run(name) for name in _names(query)}  # type: ignore[misc]
+
+
+def _temporal_sdpa(name: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Row by row, since rows and pixels cannot be one dimension without a copy."""
+    out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    for row in range(len(query)):
+        q, k, v = (x[row].permute(1, 2, 0, 3) for x in (query, key, value))
+        out[row] = _sdpa(name, q, k, v).permute(2, 0, 1, 3)
+    return out
+
+
+def _fastest(operation: str, query: Tensor, other: Tensor, kernels: dict[str, Kernel]) -> Tensor:
+    """Run the kernel chosen for this shape; the first call of a shape measures all of them."""
+    if len(kernels) == 1:
+        return next(iter(kernels.values()))()
+    shape = f"{tuple(query.shape)} x {other.shape[1]}"
+    key = (operation, shape, str(query.dtype).removeprefix("torch."), str(query.device))
+    if key not in _choice:
+        _choice[key] = _measure(" ".join(map(str, key[:3])), kernels)
+    return kernels[_choice[key]]()
+
+
+def _measure(what: str, kernels: dict[str, Kernel]) -> str:
+    """Name of the fastest kernel that runs and agrees with the others; the forced one if it does."""
+    times: dict[str, float] = {}
+    expected: Tensor | None = None
+    for name, run in kernels.items():
+        if name == "math" and times:
+            continue
+        try:
+            result = run()
+            if expected is None:
+                expected = result
+            elif not _close(result, expected):
+                logger.warning("attention %s: %s gives other numbers; not used", what, name)
+                continue
+            times[name] = _milliseconds(run)
+        except (RuntimeError, ImportError) as error:
+            logger.debug("attention %s: %s does not run here: %s", what, name, str(error).split("\n")[0])
+    if not times:
+        raise RuntimeError(f"attention {what}: no kernel runs on this device")
+    best = min(times, key=lambda name: times[name])
+    if _forced in times:
+        best = str(_forced)
+    table = ", ".join(f"{name} {time:.3f} ms" for name, time in times.items())
+    logger.info("attention %s: %s (of %s)", what, best, table)
+    return best
+
+
+def _close(result: Tensor, expected: Tensor) -> bool:
+    difference = (result - expected).abs().max()
+    return bool(difference <= 0.02 * expected.abs().max() + 1e-6)
+
+
+def _milliseconds(run: Kernel, repeats: int = 3) -> float:
+    """Mean time of a call on the GPU, after one call to warm up."""
+    run()
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for _ in range(repeats):
+        run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / repeats

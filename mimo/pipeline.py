@@ -1,0 +1,375 @@
+"""MIMO's diffusion pipeline: a character picture, rendered motion and a background in, video frames out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline
+from diffusers.utils import BaseOutput
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
+
+from mimo.denoising_state import DenoisingState
+from mimo.encoding import decode_video, embed_picture, encode_pictures, encode_video
+from mimo.frames import Frame, FrameStore, as_pixels, resized
+from mimo.models.denoising import Condition, DenoisingUNet
+from mimo.models.pose_guider import PoseGuider
+from mimo.models.reference import ReferenceUNet
+from mimo.windows import closed_windows, open_windows
+
+OutputType = Literal["pil", "np", "pt", "latent"]
+Callback = Callable[["MimoPipeline", int, Tensor, dict[str, Tensor]], "dict[str, Tensor] | None"]
+WindowDenoiser = Callable[[Tensor, Tensor, Tensor, Condition], Tensor]
+
+
+@dataclass
+class MimoPipelineOutput(BaseOutput):
+    """Result of `MimoPipeline`.
+
+    Attributes:
+        frames: list of PIL images; or float32 in [0, 1], array (frames, height, width, 3) or tensor
+            (frames, 3, height, width); or latents (1, 4, frames, h, w).
+    """
+
+    frames: Any
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a clip is computed.
+
+    Attributes:
+        width, height: size to compute at, multiples of 8.
+        steps: denoising steps.
+        guidance_scale: strength of classifier-free guidance; 1 or less runs without.
+        context_frames, context_overlap: frames the net sees at once (at most 32), and shared ones.
+        closed_loop: windows wrap from the last frame to the first, as in the reference.
+        sequential_guidance: run the guidance rows one after the other: less memory, a little slower.
+    """
+
+    width: int
+    height: int
+    steps: int = 25
+    guidance_scale: float = 3.5
+    context_frames: int = 24
+    context_overlap: int = 4
+    closed_loop: bool = True
+    sequential_guidance: bool = False
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is an unconditional row."""
+        return self.guidance_scale > 1
+
+    def windows(self, frames: int) -> list[list[int]]:
+        """Frame indices of each window of a clip."""
+        make = closed_windows if self.closed_loop else open_windows
+        return make(frames, self.context_frames, self.context_overlap)
+
+
+@dataclass(frozen=True)
+class ClipInputs:
+    """A clip's pictures, encoded.
+
+    Attributes:
+        condition: what the character contributes, for both guidance rows or the conditional one alone.
+        background: (1, 4, frames, h, w), scaled latents.
+        pose: pose images at the network's size.
+    """
+
+    condition: Condition
+    background: Tensor
+    pose: FrameStore
+
+    def identity(self) -> tuple[Tensor | bytes, ...]:
+        """What tells these inputs from others."""
+        return self.condition[0].cross, self.background, self.pose.digest()
+
+
+class MimoPipeline(DiffusionPipeline):
+    """Character video synthesis after MIMO (CVPR 2025), on the published weights.
+
+    Memory does not grow with the clip, but for the latents: pose features, encoding and decoding run a few
+    frames at a time, and pose images wait on disk.
+
+    Args:
+        vae, image_encoder, reference_unet, denoising_unet, pose_guider, scheduler: the parts; usually from
+            `from_pretrained`.
+
+    Attributes:
+        denoise_window: what runs the denoiser on one window; `mimo.acceleration` may replace it.
+        vae_batch: pictures encoded or decoded at a time.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        image_encoder: CLIPVisionModelWithProjection,
+        reference_unet: ReferenceUNet,
+        denoising_unet: DenoisingUNet,
+        pose_guider: PoseGuider,
+        scheduler: DDIMScheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            image_encoder=image_encoder,
+            reference_unet=reference_unet,
+            denoising_unet=denoising_unet,
+            pose_guider=pose_guider,
+            scheduler=scheduler,
+        )
+        self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.denoise_window: WindowDenoiser = denoising_unet
+        self.vae_batch = 4
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path,
+        *,
+        torch_dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> MimoPipeline:
+        """Load the published MIMO folder, or one written by `save_pretrained`.
+
+        Args:
+            weights: the folder; see `mimo.checkpoints.load_official` for the published layout.
+            torch_dtype: type of all parameters.
+            device: where they go.
+
+        Raises:
+            WeightsError: what is wrong with which file, key or shape.
+        """
+        from mimo.checkpoints import load_official, load_saved
+
+        folder = Path(weights)
+        load = load_saved if (folder / "model_index.json").is_file() else load_official
+        return cls(**load(folder, torch_dtype)).to(device)
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write all parts as safetensors into one folder that `from_pretrained` reads."""
+        folder = Path(save_directory)
+        for name in ("vae", "image_encoder", "reference_unet", "denoising_unet", "pose_guider"):
+            getattr(self, name).save_pretrained(folder / name, max_shard_size="50GB")
+        self.scheduler.save_pretrained(folder / "scheduler")
+        index = {"_class_name": type(self).__name__, "parts": sorted(self.components)}
+        (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        reference_image: Frame,
+        pose_images: Iterable[Frame],
+        background_images: Iterable[Frame],
+        *,
+        width: int,
+        height: int,
+        num_inference_steps: int = 25,
+        guidance_scale: float = 3.5,
+        generator: torch.Generator | None = None,
+        latents: Tensor | None = None,
+        context_frames: int = 24,
+        context_overlap: int = 4,
+        closed_loop: bool = True,
+        sequential_guidance: bool = False,
+        output_type: OutputType = "pil",
+        callback_on_step_end: Callback | None = None,
+    ) -> MimoPipelineOutput:
+        """Synthesise a clip and return all its frames.
+
+        For a long clip use `denoise` and then `decode`, which gives one frame at a time.
+
+        Args:
+            reference_image, pose_images, background_images, generator, latents, callback_on_step_end:
+                see `denoise`.
+            width, height, num_inference_steps, guidance_scale, context_frames, context_overlap, closed_loop,
+                sequential_guidance: see `Sampling`.
+            output_type: ``pil`` images; ``np`` or ``pt`` float32 in [0, 1]; ``latent``.
+        """
+        latents = self.denoise(
+            reference_image,
+            pose_images,
+            background_images,
+            Sampling(
+                width,
+                height,
+                num_inference_steps,
+                guidance_scale,
+                context_frames,
+                context_overlap,
+                closed_loop,
+                sequential_guidance,
+            ),
+            generator=generator,
+            latents=latents,
+            callback_on_step_end=callback_on_step_end,
+        )
+        if output_type == "latent":
+            return MimoPipelineOutput(frames=latents)
+        frames = self.decode(latents)
+        if output_type == "pil":
+            pictures = [Image.fromarray(np.rint(frame * 255).astype(np.uint8)) for frame in frames]
+            return MimoPipelineOutput(frames=pictures)
+        video = np.stack(list(frames))
+        if output_type == "np":
+            return MimoPipelineOutput(frames=video)
+        return MimoPipelineOutput(frames=torch.from_numpy(video).permute(0, 3, 1, 2))
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        reference_image: Frame,
+        pose_images: Iterable[Frame],
+        background_images: Iterable[Frame],
+        sampling: Sampling,
+        *,
+        generator: torch.Generator | None = None,
+        latents: Tensor | None = None,
+        resume_from: Path | None = None,
+        callback_on_step_end: Callback | None = None,
+    ) -> Tensor:
+        """Run the diffusion; the frames themselves come from `decode`.
+
+        Args:
+            reference_image: the character on white.
+            pose_images, background_images: equally many frames, sequences or iterators; PIL images or uint8
+                (h, w, 3) arrays of any size.
+            sampling: sizes, steps, guidance, windows.
+            generator: source of the initial noise (on the CPU: the same on every machine).
+            latents: (1, 4, frames, height / 8, width / 8) initial noise instead.
+            resume_from: file that keeps the state after every step; an interrupted run with the same inputs
+                goes on from it. It is removed at the end.
+            callback_on_step_end: called as ``callback(pipeline, step, timestep, {"latents": latents})``; may
+                return latents to go on with.
+
+        Returns:
+            (1, 4, frames, height / 8, width / 8) float32 latents.
+
+        Raises:
+            ValueError: sizes, window or numbers of frames do not fit.
+        """
+        self._check(sampling)
+        inputs = self.encode(reference_image, pose_images, background_images, sampling)
+        try:
+            latents = self._initial_latents(inputs.background.shape, latents, generator)
+            self.scheduler.set_timesteps(sampling.steps)
+            latents = latents * self.scheduler.init_noise_sigma
+            state = DenoisingState(resume_from, inputs.identity, latents, sampling, self.scheduler)
+            start, latents = state.restore(latents)
+            with self.progress_bar(total=len(self.scheduler.timesteps)) as progress:
+                progress.update(start)
+                for step, timestep in enumerate(self.scheduler.timesteps[start:], start):
+                    velocity = self.predict(latents, timestep, inputs, sampling)
+                    latents = self.scheduler.step(velocity, timestep, latents).prev_sample
+                    if callback_on_step_end is not None:
+                        changed = callback_on_step_end(self, step, timestep, {"latents": latents})
+                        latents = (changed or {}).get("latents", latents)
+                    state.save(step + 1, latents)
+                    progress.update()
+        finally:
+            inputs.pose.close()
+        state.discard()
+        return latents
+
+    def encode(
+        self,
+        reference_image: Frame,
+        pose_images: Iterable[Frame],
+        background_images: Iterable[Frame],
+        sampling: Sampling,
+    ) -> ClipInputs:
+        """Encode what stays the same in every step; arguments as in `denoise`."""
+        device, width, height = self._execution_device, sampling.width, sampling.height
+        if isinstance(reference_image, np.ndarray):
+            reference_image = Image.fromarray(reference_image)
+        embeds = embed_picture(self.image_encoder, reference_image, device)[:, None]
+        picture = encode_pictures(self.vae, [resized(reference_image, width, height)], device)
+        bank = self.reference_unet.bank(picture, embeds)
+        tokens = torch.cat([torch.zeros_like(embeds), embeds]) if sampling.guided else embeds
+        condition = self.denoising_unet.condition(tokens, bank)
+        pose = FrameStore(height, width)
+        for frame in pose_images:
+            pose.append(resized(frame, width, height))
+        frames = (resized(frame, width, height) for frame in background_images)
+        background = encode_video(self.vae, frames, device, self.vae_batch)
+        if len(background) != len(pose) or not len(pose):
+            raise ValueError(f"{len(pose)} pose images and {len(background)} background images")
+        return ClipInputs(condition, background.transpose(0, 1)[None], pose)
+
+    def predict(self, latents: Tensor, timestep: Tensor, inputs: ClipInputs, sampling: Sampling) -> Tensor:
+        """Velocity of the whole clip: windows averaged where they overlap, then guidance.
+
+        Args:
+            latents: (1, 4, frames, h, w) float32.
+            timestep: scalar.
+            inputs, sampling: of the clip.
+
+        Returns:
+            (1, 4, frames, h, w) float32.
+        """
+        device, dtype = latents.device, self.denoising_unet.dtype
+        passes = [inputs.condition]
+        if sampling.guided and sampling.sequential_guidance:
+            passes = list(_separate_rows(inputs.condition))
+        time = timestep.reshape(1).to(device)
+        total = torch.zeros((2 if sampling.guided else 1, *latents.shape[1:]), device=device)
+        count = torch.zeros((1, 1, latents.shape[2], 1, 1), device=device)
+        for window in sampling.windows(latents.shape[2]):
+            index = torch.tensor(window, device=device)
+            pose = self.pose_features(inputs.pose.read(window))
+            sample = torch.cat([latents[:, :, index], inputs.background[:, :, index].float()], 1).to(dtype)
+            velocity = torch.cat([self.denoise_window(sample, time, pose, one) for one in passes])
+            total.index_add_(2, index, velocity.float())
+            count.index_add_(2, index, torch.ones((1, 1, len(window), 1, 1), device=device))
+        mean = total / count
+        if not sampling.guided:
+            return mean
+        unconditional, conditional = mean.chunk(2)
+        return unconditional + sampling.guidance_scale * (conditional - unconditional)
+
+    def pose_features(self, images: np.ndarray) -> Tensor:
+        """Features (n, channels, h / 8, w / 8) of uint8 (n, h, w, 3) pose images, channels last in memory."""
+        pixels = as_pixels(images, self._execution_device, self.pose_guider.dtype)
+        return self.pose_guider(pixels).contiguous(memory_format=torch.channels_last)
+
+    def decode(self, latents: Tensor) -> Iterator[np.ndarray]:
+        """Frames of latents (1, 4, frames, h, w), one at a time: float32 (height, width, 3) in [0, 1]."""
+        return decode_video(self.vae, latents[0].transpose(0, 1), self.vae_batch)
+
+    def _check(self, sampling: Sampling) -> None:
+        scale, limit = self.vae_scale_factor, self.denoising_unet.config.motion_max_seq_length
+        if sampling.width % scale or sampling.height % scale:
+            raise ValueError(f"size {sampling.width}x{sampling.height} is not divisible by {scale}")
+        if not 0 <= sampling.context_overlap < sampling.context_frames <= limit:
+            raise ValueError(
+                f"windows of {sampling.context_frames} frames with overlap {sampling.context_overlap}: "
+                f"at most {limit} frames, and the overlap must be smaller"
+            )
+
+    def _initial_latents(
+        self, shape: torch.Size, latents: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Given noise, or noise drawn on the generator's device; float32 on the pipeline's device."""
+        if latents is None:
+            source = generator.device if generator is not None else torch.device("cpu")
+            latents = torch.randn(shape, generator=generator, device=source)
+        elif latents.shape != shape:
+            raise ValueError(f"latents {tuple(latents.shape)} for a clip that needs {tuple(shape)}")
+        return latents.to(self._execution_device, torch.float32)
+
+
+def _separate_rows(condition: Condition) -> tuple[Condition, Condition]:
+    """The unconditional row, which sees no bank, and the conditional one."""
+    first = tuple(
+        block._replace(cross=block.cross[:1], bank_key=None, bank_value=None) for block in condition
+    )
+    second = tuple(block._replace(cross=block.cross[1:]) for block in condition)
+    return first, second
