@@ -23,7 +23,6 @@ include: "rules/report.smk"
 localrules:
     all,
     templates,
-    report,
 
 
 rule all:

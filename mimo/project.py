@@ -143,7 +143,7 @@ class Project:
         return f"(?!(?:{others})/)[^/]+" if others else "[^/]+"
 
     def dropped_in_files(self, name: str) -> list[str]:
-        """Files of a template dropped in by hand; none for our own, whose ``config.json`` has their digests."""
+        """Files of a template dropped in by hand; none for our own: its ``config.json`` has their digests."""
         if name in self.videos:
             return []
         folder = self.config.templates / name

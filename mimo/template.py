@@ -75,7 +75,7 @@ class TemplateConfig(BaseModel):
             raise Rejected(f"{path}: {problems}") from None
 
     def write(self, path: Path) -> None:
-        """Write it whole or not at all; a whole frame rate is written as an integer, as the reference does."""
+        """Write it whole or not at all; a whole frame rate as an integer, as the reference does."""
         values = self.model_dump(mode="json", exclude_none=True)
         if self.fps == int(self.fps):
             values["fps"] = int(self.fps)

@@ -3,22 +3,14 @@
 from mimo.report.page import write_report
 
 
+def report():
+    """Write the report and say where it is."""
+    logger.info(f"Report: {write_report(project)}")
+
+
 onsuccess:
-    write_report(project)
+    report()
 
 
 onerror:
-    write_report(project)
-
-
-rule report:
-    log:
-        logged("report", "report.log"),
-    conda:
-        "../envs/report.yaml"
-    params:
-        config=lambda _: json.dumps(config),
-    message:
-        "writing the report"
-    shell:
-        "python -m mimo.report > {log:q} 2>&1"
+    report()

@@ -1,0 +1,156 @@
+"""What became of every video, character and result of a project, read from records and logs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mimo.project import Project
+
+VIDEO_STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting", "template")
+LOG_TAIL = 16_000
+
+State = Literal["done", "failed", "waiting"]
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """One stage of one item.
+
+    Attributes:
+        stage: key of `mimo.project.STAGES`.
+        state: done; failed; or waiting, when it was not started.
+        reason: why it failed, one line.
+        record: what the stage wrote about its work (see `mimo.stage.write_record`).
+        seconds: wall time of its job, when it was measured.
+        megabytes: peak memory of its job.
+        log: its log, if there is one.
+    """
+
+    stage: str
+    state: State
+    reason: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    megabytes: float | None = None
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """A video with its template, a character, or a result, and the stages that make it.
+
+    Attributes:
+        kind: what it is; ``template`` for one dropped in by hand.
+        name: its name; for a result ``TEMPLATE with CHARACTER``.
+        stages: in the order they run; none for a template dropped in by hand.
+    """
+
+    kind: Literal["video", "template", "character", "result"]
+    name: str
+    stages: list[StageOutcome]
+    template: str = ""
+    character: str = ""
+
+    @property
+    def failure(self) -> StageOutcome | None:
+        """The stage that failed, if one did."""
+        return next((outcome for outcome in self.stages if outcome.state == "failed"), None)
+
+    @property
+    def done(self) -> bool:
+        """Whether every stage is done."""
+        return all(outcome.state == "done" for outcome in self.stages)
+
+    @property
+    def reached(self) -> str:
+        """The last stage that is done; empty if none is."""
+        return next((outcome.stage for outcome in reversed(self.stages) if outcome.state == "done"), "")
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all its jobs that were measured."""
+        return sum(outcome.seconds or 0.0 for outcome in self.stages)
+
+
+def outcomes(project: Project) -> list[Item]:
+    """Every video, template dropped in by hand, character and result of a project, in this order."""
+    config = project.config
+    items = []
+    for name in project.videos:
+        folder = config.templates / name
+        stages = [_outcome(project, stage, name, *_finished(folder, stage)) for stage in VIDEO_STAGES]
+        items.append(Item("video", name, stages, template=name))
+    for name in project.dropped_in:
+        items.append(Item("template", name, [], template=name))
+    for name in project.used_characters:
+        record = config.prepared / name / "character.json"
+        items.append(
+            Item("character", name, [_outcome(project, "character", name, record, record)], character=name)
+        )
+    for template, character in project.pairs:
+        record = config.results / template / f"{character}.json"
+        video = config.results / template / f"{character}.mp4"
+        stage = _outcome(project, "synthesis", f"{template}/{character}", record, video)
+        items.append(Item("result", f"{template} with {character}", [stage], template, character))
+    return items
+
+
+def _finished(folder: Path, stage: str) -> tuple[Path, Path]:
+    """Record of a stage of a template, and the file that shows that the stage is done."""
+    path = folder / "config.json" if stage == "template" else folder / "records" / f"{stage}.json"
+    return path, path
+
+
+def _outcome(project: Project, stage: str, name: str, record: Path, proof: Path) -> StageOutcome:
+    base = project.config.logs / stage
+    log = base / f"{name}.log"
+    usage = _usage(base / f"{name}.tsv")
+    there = log if log.is_file() else None
+    if proof.is_file() and record.is_file():
+        return StageOutcome(stage, "done", "", _json(record), *usage, log=there)
+    if there is not None:
+        return StageOutcome(stage, "failed", why_failed(log), log=there)
+    return StageOutcome(stage, "waiting")
+
+
+def why_failed(log: Path) -> str:
+    """Reason of a failure in one line: what a stage said when it rejected its input, else its last words."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    rejected = [line for line in lines if line.startswith("REJECTED:")]
+    if rejected:
+        return rejected[-1]
+    if not lines:
+        return "stopped without a word (killed, or out of memory?)"
+    if lines[-1].startswith("done in") or re.search(r"\d+%\|", lines[-1]):
+        return "stopped before its end, or its files were deleted"
+    return lines[-1]
+
+
+def _usage(path: Path) -> tuple[float | None, float | None]:
+    """Wall seconds and peak megabytes that Snakemake measured; None where it did not."""
+    if not path.is_file():
+        return None, None
+    with path.open(newline="") as file:
+        row = next(csv.DictReader(file, delimiter="\t"), {})
+
+    def number(key: str) -> float | None:
+        try:
+            return float(row.get(key) or "")
+        except ValueError:
+            return None
+
+    return number("s"), number("max_rss")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_bytes())
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,54 @@
+"""Prints one row for each video, character and result: how far it is, and why it failed if it did."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mimo.project import Project
+from mimo.report.outcomes import Item, outcomes
+from mimo.stage import run
+
+
+def table(items: list[Item]) -> str:
+    """The rows as text: kind, name, stage reached, seconds, and the reason of a failure."""
+    rows = [("", "name", "reached", "time", "")]
+    for item in items:
+        failure = item.failure
+        remark = (
+            f"{failure.stage} failed: {failure.reason}" if failure else "" if item.done else "not finished"
+        )
+        seconds = f"{item.seconds:.0f} s" if item.seconds else ""
+        rows.append(
+            (item.kind, item.name, "by hand" if item.kind == "template" else item.reached, seconds, remark)
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return "\n".join(
+        "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[4]]).rstrip()
+        for row in rows
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; leaves with 1 if anything failed."""
+    parser = argparse.ArgumentParser(prog="python -m mimo.status", description=__doc__)
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="further configuration files, which win over config.yaml, as for snakemake",
+    )
+    args = parser.parse_args(argv)
+    failures: list[Item] = []
+
+    def work() -> None:
+        items = outcomes(Project.read([Path("config.yaml"), *args.configfile]))
+        failures.extend(item for item in items if item.failure)
+        print(table(items))
+
+    return run(work) or int(bool(failures))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
