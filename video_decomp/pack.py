@@ -23,7 +23,6 @@ from mimo.template import (
     open_videos,
     time_crop,
 )
-from mimo.video import VideoInfo
 from video_decomp.preview import write_preview
 
 STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting")
@@ -58,9 +57,7 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
 
     info = videos["vid"].info
     start, stop = valid_range(records["segmentation"], info.frames)
-    write_preview(
-        folder / "preview.png", videos, title(name, info), settings.preview_times, range(start, stop)
-    )
+    write_preview(folder / "preview.png", videos, settings.preview_times, range(start, stop))
     fps = float(info.fps)
     TemplateConfig(
         fps=round(fps) if abs(fps - round(fps)) < 0.05 else fps,
@@ -111,11 +108,6 @@ def valid_range(record: dict[str, Any], frames: int) -> tuple[int, int]:
     if not 0 <= start < stop <= frames:
         raise Rejected(f"segmentation's record says frames {start} to {stop - 1}, but there are {frames}")
     return start, stop
-
-
-def title(name: str, info: VideoInfo) -> str:
-    """Heading of the preview."""
-    return f"{name}   {info.width}x{info.height}, {float(info.fps):g} fps, {info.frames} frames"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,13 +23,12 @@ BODY_LEVEL = 10
 """Grey value above which a pixel of ``sdc.mp4`` is the body, as in the reference implementation."""
 
 
-def write_preview(path: Path, videos: dict[str, VideoReader], title: str, times: int, valid: range) -> None:
+def write_preview(path: Path, videos: dict[str, VideoReader], times: int, valid: range) -> None:
     """Write the contact sheet as a PNG: a row for each kind of picture, a column for each time.
 
     Args:
         path: file to write.
         videos: readers of ``vid``, ``mask``, ``sdc``, ``bk`` and, if there is one, ``occ``.
-        title: heading.
         times: number of columns at most.
         valid: frames to show times of.
     """
@@ -39,11 +38,13 @@ def write_preview(path: Path, videos: dict[str, VideoReader], title: str, times:
     tile = (max(1, round(info.width * scale)), max(1, round(info.height * scale)))
     shown = {name: pick(reader, numbers) for name, reader in videos.items()}
     fps = float(info.fps)
+    title = f"{info.width}x{info.height}, {fps:g} fps, {info.frames} frames"
 
     width = LABEL_WIDTH + len(numbers) * (tile[0] + GAP)
     heading = ImageFont.load_default(18)
     small = ImageFont.load_default(14)
-    sheet = Image.new("RGB", (width, HEADER + 20 + len(ROWS) * (tile[1] + GAP)), BACKGROUND)
+    height = HEADER + 20 + 5 * (tile[1] + GAP) + (tile[1] if "occ" in videos else 28)
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     draw.text((8, 7), title, INK, heading)
     for column, number in enumerate(numbers):
