@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from mimo.video import VideoReader
+from video_decomp.light import apply_light, fit_light
 from video_decomp.registration import THUMBNAIL_STEP, CameraMotion
 
 MAX_SAMPLES = 40
@@ -78,7 +79,6 @@ class _Sample:
 
     image: np.ndarray
     clearance: np.ndarray
-    near: bool
 
 
 def segments(motion: CameraMotion) -> list[Segment]:
@@ -225,26 +225,17 @@ def _samples(
             # Outside the frame the clearance is 0: never used. The outermost pixels mix with black.
             clearance[[0, 1, -2, -1]] = clearance[:, [0, 1, -2, -1]] = 0
             clearance = warp(clearance, matrix, segment.size, mask=True)
-        yield _Sample(image, clearance, segment.start <= index < segment.stop)
+        yield _Sample(image, clearance)
 
 
 def _match_exposure(held: list[_Sample]) -> None:
-    """Scale every sample's channels to the middle sample's, judged where both see the scene; in place."""
+    """Bring every sample's channels to the middle sample's light, where both see the scene; in place."""
     step = THUMBNAIL_STEP
     reference = held[len(held) // 2]
-    anchor = reference.image[::step, ::step].astype(np.float32)
     for sample in held:
         both = (sample.clearance[::step, ::step] > 16) & (reference.clearance[::step, ::step] > 16)
-        there = sample.image[::step, ::step].astype(np.float32)
-        both &= (there.min(axis=-1) > 8) & (there.max(axis=-1) < 247)
-        if both.sum() < 100:
-            continue
-        gain = np.median(anchor[both] / there[both], axis=0)
-        if np.abs(gain - 1).max() > 0.01:
-            ramp = np.arange(256)[:, None] * gain
-            table = np.clip(np.round(ramp), 0, 255).astype(np.uint8)
-            for channel in range(3):
-                sample.image[..., channel] = table[sample.image[..., channel], channel]
+        light = fit_light(sample.image[::step, ::step][both], reference.image[::step, ::step][both])
+        sample.image[:] = apply_light(sample.image, light)
 
 
 def _masked_median(

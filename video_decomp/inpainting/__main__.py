@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mimo.stage import backend_arguments, run, write_record
 from mimo.video import VideoWriter
-from video_decomp.inpainting.interface import in_pixels, reach
 from video_decomp.inpainting.quality import measure
 from video_decomp.registration import open_pair
 
@@ -30,8 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         output = template / "bk.mp4"
         with VideoWriter(output, frames.info.fps) as writer:
             outcome = backend.inpaint(frames, masks, writer.write, settings)
-        margin, feather = in_pixels(settings.margin, frames), in_pixels(settings.feather, frames)
-        changed = reach(margin, feather)
+        changed = backend.changed_within(settings, frames)
         write_record(
             template / "records" / "inpainting.json",
             stage="inpainting",

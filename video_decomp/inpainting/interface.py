@@ -25,7 +25,7 @@ class Outcome:
 
 
 class Backend(Protocol):
-    """A module with these two names is an inpainting backend."""
+    """A module with these names is an inpainting backend."""
 
     Settings: type[StageSettings]
 
@@ -41,11 +41,14 @@ class Backend(Protocol):
         Args:
             frames: the clip.
             masks: grey, the person's visible pixels; as many frames, the same size.
-            write: takes every finished frame in order, (h, w, 3) uint8 RGB. Outside `reach` pixels from
-                the mask it must be the clip's own frame: use `soft_mask` and `blend`.
-            settings: the backend's `Settings`; their fields `margin` and `feather` are lengths at a short
-                side of 720 pixels.
+            write: takes every finished frame in order, (h, w, 3) uint8 RGB. Farther from the mask than
+                `changed_within` it must be the clip's own frame: use `soft_mask` and `blend`.
+            settings: the backend's `Settings`.
         """
+        ...
+
+    def changed_within(self, settings: Any, frames: VideoReader) -> float:
+        """Pixels around the mask that the backend may change."""
         ...
 
 
@@ -54,9 +57,12 @@ def in_pixels(length: float, frames: VideoReader) -> float:
     return max(1.0, length * min(frames.info.width, frames.info.height) / REFERENCE_SHORT_SIDE)
 
 
-def reach(margin: float, feather: float) -> float:
-    """Pixels around the mask that may be changed."""
-    return margin + feather
+def mask_distance(mask: np.ndarray) -> np.ndarray:
+    """Pixels to the nearest pixel of the mask, (h, w) float32; 0 inside, huge without any mask."""
+    free = np.where(mask > 127, 0, 1).astype(np.uint8)
+    if free.all():
+        return np.full(mask.shape, 1e6, np.float32)
+    return np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, 3))
 
 
 def soft_mask(mask: np.ndarray, margin: float, feather: float) -> np.ndarray:
@@ -68,11 +74,7 @@ def soft_mask(mask: np.ndarray, margin: float, feather: float) -> np.ndarray:
     Returns:
         (h, w) float32 in 0..1.
     """
-    free = np.where(mask > 127, 0, 1).astype(np.uint8)
-    if free.all():
-        return np.zeros(mask.shape, np.float32)
-    distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
-    return np.clip((margin + feather - distance) / feather, 0, 1)
+    return np.clip((margin + feather - mask_distance(mask)) / feather, 0, 1)
 
 
 def blend(frame: np.ndarray, fill: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -16,11 +16,13 @@ from pydantic import Field
 from mimo.stage import StageSettings, progress
 from mimo.video import VideoReader
 from video_decomp.inpainting.exemplar import fill_hole
-from video_decomp.inpainting.interface import Outcome, blend, in_pixels, soft_mask
+from video_decomp.inpainting.interface import Outcome, blend, in_pixels, mask_distance, soft_mask
+from video_decomp.light import fit_light
 from video_decomp.registration import CameraMotion, estimate_motion
 from video_decomp.scene_plate import Plate, Segment, build_plate, segments, to_canvas, warp
 
 LIGHT_STEP = 4
+CONTEXT = 32
 MAX_LIGHT_CHANGE = 14.0
 
 
@@ -31,6 +33,9 @@ class Settings(StageSettings):
         10, ge=1, le=100, description="pixels around the mask that are filled too (hair, soft edges)"
     )
     feather: float = Field(6, ge=1, le=60, description="pixels over which the fill fades into the frame")
+    repair: float = Field(
+        16, ge=0, le=200, description="pixels beyond these where what the mask missed of the person is filled"
+    )
     match_light: bool = Field(True, description="match the plate's light to each frame around the mask")
     seed: int = Field(0, ge=0, description="seed of the exemplar fill's random search")
 
@@ -66,6 +71,11 @@ def inpaint(
     return outcome
 
 
+def changed_within(settings: Settings, frames: VideoReader) -> float:
+    """Pixels around the mask that may be changed."""
+    return sum(in_pixels(length, frames) for length in (settings.margin, settings.feather, settings.repair))
+
+
 class _Painter:
     """Holds the plates that the current frame needs and paints them over the person."""
 
@@ -80,6 +90,7 @@ class _Painter:
     ) -> None:
         self._source = (frames, masks, motion)
         self._margin, self._feather, self._settings = margin, feather, settings
+        self._reach = changed_within(settings, frames)
         self._open: list[tuple[Plate, np.ndarray]] = []
         self._light = _Light()
         self.plates = self.masked = self.unseen = 0
@@ -98,18 +109,38 @@ class _Painter:
         """One frame without the person."""
         if not (mask > 127).any():
             return frame
-        weight = soft_mask(mask, self._margin, self._feather)
-        box = _box(weight > 0, 32)
-        crop, weight = frame[box], weight[box]
+        box = _box(mask > 127, round(self._reach) + CONTEXT)
+        crop, weight = frame[box], soft_mask(mask[box], self._margin, self._feather)
         self._open = [held for held in self._open if held[0].segment.stop > index]
         fill, seen = self._fill(index, box, frame.shape)
         self.masked += int((weight > 0.5).sum())
         self.unseen += int(((weight > 0.5) & ~seen).sum())
+        distance = mask_distance(mask[box])
         if self._settings.match_light:
-            fill = fill + self._light.offset(crop, fill, (weight <= 0) & seen, box)
+            fill = self._light.match(crop, fill, (distance > self._reach) & seen, box)
+        weight = self._with_remains(crop, fill, seen, distance, weight)
         painted = frame.copy()
         painted[box] = blend(crop, fill, weight)
         return painted
+
+    def _with_remains(
+        self, crop: np.ndarray, fill: np.ndarray, seen: np.ndarray, distance: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """The soft mask, grown over what else differs from the empty scene and touches the person.
+
+        That is what the mask missed: hair, cloth, the soft edge of fast hands. Nothing beyond the reach.
+        """
+        difference = cv2.blur(np.abs(crop - fill).max(axis=-1), (3, 3))
+        around = seen & (distance > self._reach)
+        level = 14.0 + 2 * float(np.median(difference[around])) if around.any() else 30.0
+        differs = seen & (difference > level) & (distance < self._reach - self._feather)
+        differs |= weight >= 1
+        count, labels = cv2.connectedComponents(differs.astype(np.uint8), connectivity=4)
+        ours = np.zeros(count, bool)
+        ours[labels[(weight >= 1) & differs]] = True
+        ours[0] = False
+        grown = cv2.dilate(ours[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
+        return np.maximum(weight, soft_mask(grown * 255, 0, self._feather))
 
     def _fill(
         self, index: int, box: tuple[slice, slice], shape: tuple[int, ...]
@@ -137,24 +168,47 @@ class _Painter:
 
 
 class _Light:
-    """Slow differences in light between a frame and the plate around the person, carried inside.
+    """Differences in light between a frame and the plate around the person, carried inside.
 
-    The difference is taken outside the mask, limited, blurred widely into the mask, and followed over time
-    with some inertia so that it cannot flicker.
+    A slope and an offset per channel, then what is left as a smooth field, blurred widely from outside the
+    mask into it. Both follow the clip with some inertia, so that they cannot flicker.
     """
 
     INERTIA = 0.7
 
     def __init__(self) -> None:
+        self._line: np.ndarray | None = None
         self._before: tuple[np.ndarray, tuple[slice, slice]] | None = None
 
-    def offset(
+    def match(
         self, crop: np.ndarray, fill: np.ndarray, usable: np.ndarray, box: tuple[slice, slice]
     ) -> np.ndarray:
-        """Levels to add to the fill, (h, w, 3) float32."""
+        """The fill in the frame's light, (h, w, 3) float32.
+
+        Args:
+            crop: the frame in the box, (h, w, 3) uint8.
+            fill: the plate there, (h, w, 3) float32.
+            usable: (h, w) bool, where the two may be compared.
+        """
+        step = LIGHT_STEP
+        chosen = usable[::step, ::step]
+        line = fit_light(fill[::step, ::step][chosen], crop[::step, ::step][chosen])
+        if self._line is not None:
+            line = self.INERTIA * self._line + (1 - self.INERTIA) * line
+        self._line = line
+        lit = fill * line[0].astype(np.float32) + line[1].astype(np.float32)
+        return lit + self._residue(crop, lit, usable, box)
+
+    def _residue(
+        self, crop: np.ndarray, lit: np.ndarray, usable: np.ndarray, box: tuple[slice, slice]
+    ) -> np.ndarray:
+        """What is left of the difference outside the mask, smoothed into it, (h, w, 3) float32."""
         height, width = usable.shape
         small = (max(1, width // LIGHT_STEP), max(1, height // LIGHT_STEP))
-        difference = np.clip(crop - fill, -MAX_LIGHT_CHANGE, MAX_LIGHT_CHANGE) * usable[..., None]
+        difference = crop - lit
+        # What moved on its own (leaves, people) is not light.
+        usable = usable & (np.abs(difference).max(axis=-1) < 2 * MAX_LIGHT_CHANGE)
+        difference = np.clip(difference, -MAX_LIGHT_CHANGE, MAX_LIGHT_CHANGE) * usable[..., None]
         sums = cv2.resize(difference, small, interpolation=cv2.INTER_AREA)
         counts = cv2.resize(usable.astype(np.float32), small, interpolation=cv2.INTER_AREA)
         sigma = max(small) / 8
@@ -162,11 +216,6 @@ class _Light:
         counts = cv2.GaussianBlur(counts, (0, 0), sigma)
         # Where nothing usable is near, the offset fades to none.
         offset = cv2.resize(sums / (counts[..., None] + 0.02), (width, height))
-        offset = self._follow(offset, box)
-        return offset
-
-    def _follow(self, offset: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
-        """Mix with the offset of the frame before, where the two boxes overlap."""
         if self._before is not None:
             old, (old_rows, old_columns) = self._before
             rows = slice(max(box[0].start, old_rows.start), min(box[0].stop, old_rows.stop))

@@ -10,6 +10,7 @@ import numpy as np
 
 from mimo.stage import progress
 from mimo.video import VideoReader
+from video_decomp.inpainting.interface import mask_distance
 
 RING = 3
 
@@ -45,10 +46,7 @@ def measure(template: Path, changed: float) -> dict[str, Any]:
         VideoReader(template / "mask.mp4", gray=True),
     )
     for frame, filled, mask in progress(zip(*readers, strict=True), "measuring", total=len(readers[0])):
-        free = np.where(mask > 127, 0, 1).astype(np.uint8)
-        if free.all():
-            free[0, 0] = 0
-        distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
+        distance = mask_distance(mask)
         outside = distance > changed + 1
         difference = cv2.absdiff(frame, filled).astype(np.float32)
         error += float((difference[outside] ** 2).sum())
