@@ -286,31 +286,38 @@ def _merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return values | more | nested
 
 
-def _has_backends(stage: str) -> bool:
-    return (ROOT.joinpath(*STAGES[stage].split(".")) / "__main__.py").is_file()
+def _main_module(stage: str) -> str:
+    """The module that ``python -m`` runs for a stage."""
+    module = STAGES[stage]
+    return f"{module}.__main__" if ROOT.joinpath(*module.split("."), "__main__.py").is_file() else module
+
+
+def _backend_names(stage: str) -> list[str]:
+    if not ROOT.joinpath(*STAGES[stage].split(".")).is_dir():
+        return []
+    return [name for name in backends(STAGES[stage]) if not name.startswith("-")]
 
 
 def _settings_class(stage: str, backend: str | None, where: str) -> type[StageSettings]:
-    if not _has_backends(stage):
-        if backend is not None:
-            raise Rejected(f"{where}: this stage has no backends; remove the key 'backend'")
-        settings: type[StageSettings] = importlib.import_module(STAGES[stage]).Settings
-        return settings
-    if backend is None:
-        raise Rejected(f"{where}: give a backend: {', '.join(backends(STAGES[stage]))}")
-    try:
+    known = _backend_names(stage)
+    settings: type[StageSettings]
+    if not known and backend is None:
+        settings = importlib.import_module(_main_module(stage)).Settings
+    elif not known:
+        raise Rejected(f"{where}: this stage has no backends; remove the key 'backend'")
+    elif backend in known:
         settings = load_backend(STAGES[stage], backend).Settings
-    except Rejected:
-        known = ", ".join(backends(STAGES[stage]))
-        raise Rejected(f"{where}: no backend '{backend}' (known: {known})") from None
+    else:
+        what = "give a backend" if backend is None else f"no backend '{backend}'"
+        raise Rejected(f"{where}: {what} (known: {', '.join(known)})")
     return settings
 
 
 @cache
 def _digest(stage: str, backend: str) -> str:
-    module = STAGES[stage]
-    if not _has_backends(stage):
-        return fingerprint(module)
+    main = _main_module(stage)
+    if not backend:
+        return fingerprint(main)
     files = weights.registry().files.values()
     used = tuple(str(file.sha256 or file.builder) for file in files if f"{stage}/{backend}" in file.needed_by)
-    return fingerprint(f"{module}.__main__", f"{module}.{backend.replace('-', '_')}", also=used)
+    return fingerprint(main, f"{STAGES[stage]}.{backend.replace('-', '_')}", also=used)
