@@ -134,9 +134,9 @@ def _project(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value, (..., heads, dim) each."""
     fused = getattr(attention, "qkv_weight", None)
     if fused is None:
-        parts = (attention.to_q(x), attention.to_k(x), attention.to_v(x))
+        parts = [attention.to_q(x), attention.to_k(x), attention.to_v(x)]
     else:
-        parts = F.linear(x, fused).chunk(3, dim=-1)
+        parts = list(F.linear(x, fused).chunk(3, dim=-1))
     query, key, value = (_heads(part, attention) for part in parts)
     return query, key, value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import Tensor, nn
 
 
@@ -40,7 +40,7 @@ class ReferenceUNet(UNet2DConditionModel):
         return kept
 
 
-def spatial_block_names(unet: nn.Module) -> Iterator[str]:
+def spatial_block_names(unet: UNet2DConditionModel | UNetMotionModel) -> Iterator[str]:
     """Module paths of the transformer blocks that attend over a picture, in order of execution."""
     levels = [f"down_blocks.{i}" for i in range(len(unet.down_blocks))]
     levels += ["mid_block"] + [f"up_blocks.{i}" for i in range(len(unet.up_blocks))]
