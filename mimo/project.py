@@ -286,23 +286,24 @@ def _merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return values | more | nested
 
 
-def _main_module(stage: str) -> str:
+def main_module(stage: str) -> str:
     """The module that ``python -m`` runs for a stage."""
     module = STAGES[stage]
     return f"{module}.__main__" if ROOT.joinpath(*module.split("."), "__main__.py").is_file() else module
 
 
-def _backend_names(stage: str) -> list[str]:
+def backend_names(stage: str) -> list[str]:
+    """Names of a stage's backends; none for a stage that has only one way to work."""
     if not ROOT.joinpath(*STAGES[stage].split(".")).is_dir():
         return []
     return [name for name in backends(STAGES[stage]) if not name.startswith("-")]
 
 
 def _settings_class(stage: str, backend: str | None, where: str) -> type[StageSettings]:
-    known = _backend_names(stage)
+    known = backend_names(stage)
     settings: type[StageSettings]
     if not known and backend is None:
-        settings = importlib.import_module(_main_module(stage)).Settings
+        settings = importlib.import_module(main_module(stage)).Settings
     elif not known:
         raise Rejected(f"{where}: this stage has no backends; remove the key 'backend'")
     elif backend in known:
@@ -315,7 +316,7 @@ def _settings_class(stage: str, backend: str | None, where: str) -> type[StageSe
 
 @cache
 def _digest(stage: str, backend: str) -> str:
-    main = _main_module(stage)
+    main = main_module(stage)
     if not backend:
         return fingerprint(main)
     files = weights.registry().files.values()

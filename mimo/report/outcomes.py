@@ -113,7 +113,10 @@ def _outcome(project: Project, stage: str, name: str, record: Path, proof: Path)
     usage = _usage(base / f"{name}.tsv")
     there = log if log.is_file() else None
     if proof.is_file() and record.is_file():
-        return StageOutcome(stage, "done", "", _json(record), *usage, log=there)
+        try:
+            return StageOutcome(stage, "done", "", dict(json.loads(record.read_bytes())), *usage, log=there)
+        except (ValueError, TypeError):
+            return StageOutcome(stage, "failed", f"{record}: damaged; delete it and run again", log=there)
     if there is not None:
         return StageOutcome(stage, "failed", why_failed(log), log=there)
     return StageOutcome(stage, "waiting")
@@ -149,8 +152,3 @@ def _usage(path: Path) -> tuple[float | None, float | None]:
             return None
 
     return number("s"), number("max_rss")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_bytes())
-    return value if isinstance(value, dict) else {}

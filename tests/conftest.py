@@ -1,0 +1,70 @@
+"""What several test files share: a copied checkout, small real inputs, and a way to call Snakemake in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CHECKOUT = ("Snakefile", "config.yaml", "rules", "profiles", "envs", "mimo", "video_decomp")
+
+
+@dataclass
+class Checkout:
+    """A copy of the repository's workflow and packages that a test may change."""
+
+    folder: Path
+
+    def run(self, *command: str | Path, **more) -> subprocess.CompletedProcess:
+        """Run a Python module or a Snakemake command line in it, with its own packages."""
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, command)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            **more,
+        )
+
+    def snakemake(self, *options: str) -> subprocess.CompletedProcess:
+        """Run Snakemake with two cores."""
+        return self.run("snakemake", "--cores", "2", *options)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment in which `python` and the packages are those that the tests run with."""
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PYTHONPATH": str(self.folder), "PATH": programs}
+
+    def planned(self, *options: str) -> dict[str, int]:
+        """Jobs that a dry run plans: their number by rule, without `all`."""
+        result = self.snakemake("-n", *options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        lines = (result.stdout + result.stderr).split("Job stats:")
+        if len(lines) == 1:
+            assert "Nothing to be done" in lines[0]
+            return {}
+        table = [line.split() for line in lines[-1].splitlines()[3:]]
+        rows = table[: next(i for i, row in enumerate(table) if row[0] == "total")]
+        return {rule: int(count) for rule, count in rows if rule != "all"}
+
+
+def copy_checkout(folder: Path) -> Checkout:
+    """Copy the workflow and the packages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CHECKOUT:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return Checkout(folder)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A fresh copy."""
+    return copy_checkout(tmp_path / "checkout")
