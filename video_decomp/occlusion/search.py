@@ -1,0 +1,255 @@
+"""Search of one clip for occluders, segment by segment, from the frames in which body is hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from mimo.body.motion import Motion
+from mimo.video import VideoReader
+from video_decomp.occlusion.hidden import View, views, working_scale
+from video_decomp.occlusion.interface import Occluder
+from video_decomp.occlusion.moving import differs, looks_like, moving_thing
+from video_decomp.occlusion.still import StillThing, find_still_things
+from video_decomp.registration import CameraMotion
+from video_decomp.scene_plate import Plate, Segment, build_plate, to_canvas, warp
+
+SEEN_SECONDS = 3.0
+PLATE_MARGIN = 8.0
+KEPT_VIEWS = 240
+SAME_COLOURS = 0.5
+
+
+class Limits(Protocol):
+    """Thresholds of the search: see `geometry.Settings`."""
+
+    min_share: float
+    min_frames: int
+
+
+@dataclass
+class Found:
+    """What a search found.
+
+    Attributes:
+        occluders: for the record.
+        still: things on their segment's canvas.
+        moving: PNG of the mask of moving things, by frame (small, however long the clip).
+        warnings: for the user.
+    """
+
+    occluders: list[Occluder] = field(default_factory=list)
+    still: list[tuple[Segment, StillThing]] = field(default_factory=list)
+    moving: dict[int, np.ndarray] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def moving_mask(self, index: int) -> np.ndarray:
+        """Moving things in a frame, (h, w) bool."""
+        return np.asarray(cv2.imdecode(self.moving[index], cv2.IMREAD_GRAYSCALE)) > 127
+
+
+@dataclass
+class _Hidden:
+    """Hidden places of a segment's frames.
+
+    Attributes:
+        count: (h, w) int32 on the canvas, working resolution: frames in which it was hidden.
+        places: (index, packed bits of the canvas) of up to KEPT_VIEWS frames.
+        bodies: areas of the body; heights: its heights.
+        moving: (index, share of the body, likeness to the person, PNG) of frames with moving things.
+    """
+
+    count: np.ndarray
+    places: list[tuple[int, float, np.ndarray]] = field(default_factory=list)
+    bodies: list[float] = field(default_factory=list)
+    heights: list[int] = field(default_factory=list)
+    moving: list[tuple[int, float, float, np.ndarray]] = field(default_factory=list)
+
+
+class Search:
+    """Looks for what hides the person.
+
+    Args:
+        tolerance: see `hidden.views`.
+        reach: how far around the hidden places a thing is outlined, in body heights.
+    """
+
+    def __init__(
+        self,
+        frames: VideoReader,
+        masks: VideoReader,
+        motion: Motion,
+        camera: CameraMotion,
+        tolerance: float,
+        reach: float,
+    ) -> None:
+        self._frames, self._masks, self._motion = frames, masks, motion
+        self._camera, self._tolerance, self._reach = camera, tolerance, reach
+        self._scale = working_scale(camera.size)
+
+    def look_at(self, segment: Segment, runs: list[tuple[int, int]], limits: Limits, found: Found) -> None:
+        """Add what hides the person in the runs of frames (start, stop) that fall into a segment."""
+        parts = [(max(start, segment.start), min(stop, segment.stop)) for start, stop in runs]
+        parts = [(start, stop) for start, stop in parts if start < stop]
+        if not parts:
+            return
+        plate = build_plate(self._frames, self._masks, self._camera, segment, PLATE_MARGIN)
+        hidden = self._gather(plate, parts)
+        if hidden.bodies:
+            self._add_still(plate, hidden, parts, limits, found)
+            self._add_moving(hidden, limits, found)
+
+    def _gather(self, plate: Plate, parts: list[tuple[int, int]]) -> _Hidden:
+        """Hidden places of the frames in some runs, those that look as the scene and those that do not."""
+        segment = plate.segment
+        size = self._canvas_size(segment)
+        picture = cv2.resize(plate.image, size, interpolation=cv2.INTER_AREA)
+        unknown = cv2.resize((plate.views == 0).astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+        hidden = _Hidden(np.zeros(picture.shape[:2], np.int32))
+        stride = -(-sum(stop - start for start, stop in parts) // KEPT_VIEWS)
+        for start, stop in parts:
+            looks = views(self._masks, self._motion, self._tolerance, start, stop)
+            for view, frame in zip(looks, self._frames.frames(start, stop), strict=True):
+                if view.share == 0:
+                    continue
+                small = cv2.resize(frame, view.body.shape[::-1], interpolation=cv2.INTER_AREA)
+                scene = self._from_canvas(picture, segment, view)
+                known = self._from_canvas(unknown, segment, view) == 0
+                different = differs(small, scene, known & ~view.body & ~view.person) & known
+                still = self._to_canvas(view.hidden & ~different, segment, view.index)
+                hidden.count += still
+                hidden.bodies.append(float(view.body.sum()))
+                hidden.heights.append(view.height)
+                if view.index % stride == 0:
+                    share = float((view.hidden & ~different).sum()) / float(view.body.sum())
+                    hidden.places.append((view.index, share, np.packbits(still)))
+                self._note_moving(hidden, view, small, different)
+        return hidden
+
+    def _note_moving(self, hidden: _Hidden, view: View, small: np.ndarray, different: np.ndarray) -> None:
+        """Keep what differs from the scene in front of the body in one frame."""
+        inner = cv2.morphologyEx(
+            (view.hidden & different).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
+        )
+        part = inner > 0
+        if not part.any():
+            return
+        thing = moving_thing(different, part, view.person)
+        full = cv2.resize(thing.astype(np.uint8) * 255, self._camera.size, interpolation=cv2.INTER_LINEAR)
+        hard = np.where(full > 127, 255, 0).astype(np.uint8)
+        share = float(part.sum()) / float(view.body.sum())
+        likeness = looks_like(small, part, view.person)
+        hidden.moving.append((view.index, share, likeness, cv2.imencode(".png", hard)[1]))
+
+    def _add_still(
+        self,
+        plate: Plate,
+        hidden: _Hidden,
+        parts: list[tuple[int, int]],
+        limits: Limits,
+        found: Found,
+    ) -> None:
+        segment = plate.segment
+        seen = self._seen(segment, parts, hidden.count.shape)
+        least = limits.min_share / 2 * float(np.median(hidden.bodies))
+        reach = self._reach * max(hidden.heights)
+        for thing in find_still_things(plate.image, hidden.count, seen, reach, least):
+            small = cv2.resize(
+                thing.mask.astype(np.uint8), hidden.count.shape[::-1], interpolation=cv2.INTER_NEAREST
+            )
+            shares = {}
+            for index, share, packed in hidden.places:
+                place = np.unpackbits(packed, count=small.size).reshape(small.shape) > 0
+                over = float((place & (small > 0)).sum()) / max(1.0, float(place.sum()))
+                if share * over > limits.min_share / 3:
+                    shares[index] = share * over
+            if len(shares) >= limits.min_frames and max(shares.values()) >= limits.min_share:
+                found.still.append((segment, thing))
+                found.occluders.append(
+                    _occluder("still", shares, thing.confidence, self._box(thing, segment, min(shares)))
+                )
+
+    def _add_moving(self, hidden: _Hidden, limits: Limits, found: Found) -> None:
+        notes = [note for note in hidden.moving if note[1] > limits.min_share / 3]
+        if len(notes) < limits.min_frames or max(note[1] for note in notes) < limits.min_share:
+            return
+        likeness = float(np.median([note[2] for note in notes]))
+        if likeness > SAME_COLOURS:
+            found.warnings.append(
+                f"frames {notes[0][0]} to {notes[-1][0]}: part of the body is missing from the mask but "
+                "looks like the person; taken for an error of the mask, not for something in front"
+            )
+            return
+        for index, _, _, png in notes:
+            found.moving[index] = png
+        first = found.moving_mask(notes[0][0])
+        shares = {note[0]: note[1] for note in notes}
+        found.occluders.append(_occluder("moving", shares, round(1 - likeness, 2), _bounds(first)))
+
+    def _seen(self, segment: Segment, parts: list[tuple[int, int]], shape: tuple[int, ...]) -> np.ndarray:
+        """In how many frames around the runs the person was seen at each place of the canvas."""
+        window = round(SEEN_SECONDS * float(self._frames.info.fps))
+        start = max(segment.start, parts[0][0] - window)
+        stop = min(segment.stop, parts[-1][1] + window)
+        near = np.zeros(stop - start, bool)
+        for first, last in parts:
+            near[max(0, first - window - start) : last + window - start] = True
+        seen = np.zeros(shape, np.int32)
+        small = (round(self._camera.size[0] * self._scale), round(self._camera.size[1] * self._scale))
+        for index, mask in enumerate(self._masks.frames(start, stop), start=start):
+            if near[index - start]:
+                person = cv2.resize(mask, small, interpolation=cv2.INTER_AREA) > 127
+                seen += self._to_canvas(person, segment, index)
+        return seen
+
+    def _canvas_size(self, segment: Segment) -> tuple[int, int]:
+        """(width, height) of a canvas at working resolution."""
+        return round(segment.size[0] * self._scale), round(segment.size[1] * self._scale)
+
+    def _small_matrix(self, segment: Segment, index: int) -> np.ndarray:
+        scale = np.diag([self._scale, self._scale, 1.0])
+        return scale @ to_canvas(self._camera, segment, index) @ np.linalg.inv(scale)
+
+    def _to_canvas(self, area: np.ndarray, segment: Segment, index: int) -> np.ndarray:
+        """A frame's area (h, w) bool on the canvas, working resolution."""
+        if segment.static:
+            return area
+        matrix = self._small_matrix(segment, index)
+        return warp(area.astype(np.uint8) * 255, matrix, self._canvas_size(segment), mask=True) > 127
+
+    def _from_canvas(self, picture: np.ndarray, segment: Segment, view: View) -> np.ndarray:
+        """A canvas picture from a frame's view, working resolution."""
+        if segment.static:
+            return picture
+        matrix = np.linalg.inv(self._small_matrix(segment, view.index))
+        return warp(picture, matrix, view.body.shape[::-1])
+
+    def _box(self, thing: StillThing, segment: Segment, index: int) -> tuple[int, int, int, int]:
+        if segment.static:
+            return _bounds(thing.mask)
+        matrix = np.linalg.inv(to_canvas(self._camera, segment, index))
+        return _bounds(warp(thing.mask.astype(np.uint8) * 255, matrix, self._camera.size, mask=True) > 127)
+
+
+def _occluder(
+    kind: str, shares: dict[int, float], confidence: float, box: tuple[int, int, int, int]
+) -> Occluder:
+    return Occluder(
+        kind=kind,
+        first_frame=min(shares),
+        last_frame=max(shares),
+        hidden_share=round(max(shares.values()), 3),
+        confidence=confidence,
+        box=box,
+    )
+
+
+def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of an area; zeros when it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
