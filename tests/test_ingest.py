@@ -1,0 +1,367 @@
+"""The ingest command on the files people have: which frame is shown when, its picture, its sound."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from mimo.video import VideoReader
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+BITS = 8
+BLOCK = 32
+WIDTH, HEIGHT = BITS * BLOCK, 144
+H264 = ["-c:v", "libx264", "-preset", "veryfast", "-g", "15", "-bf", "2", "-pix_fmt", "yuv420p"]
+BEEP = 1.5
+
+
+def numbered(index: int) -> np.ndarray:
+    """A grey RGB frame that carries its index as a row of white and black blocks."""
+    frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    for bit in range(BITS):
+        frame[:BLOCK, bit * BLOCK : (bit + 1) * BLOCK] = 255 * (index >> bit & 1)
+    return frame
+
+
+def numbers(path: Path) -> list[int]:
+    """The index in each frame of a video of the width of `numbered`."""
+    centres = np.arange(BITS) * BLOCK + BLOCK // 2
+    return [
+        int(((frame[BLOCK // 2, centres].mean(axis=1) > 128) << np.arange(BITS)).sum())
+        for frame in VideoReader(path)
+    ]
+
+
+def ffmpeg(*arguments: str | Path, data: bytes | None = None) -> None:
+    command = [FFMPEG, "-y", "-loglevel", "error", *map(str, arguments)]
+    subprocess.run(command, input=data, check=True)
+
+
+def make(
+    path: Path,
+    coding: Sequence[str],
+    *,
+    frames: int = 90,
+    rate: str = "30",
+    sound: Sequence[str] | None = ("-c:a", "aac"),
+    before: Sequence[str] = (),
+    seconds: float = 3.0,
+) -> Path:
+    """Encode numbered frames, and a sound that is silent but for 0.1 s of a tone at `BEEP`."""
+    pixels = b"".join(numbered(index).tobytes() for index in range(frames))
+    video = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-framerate", rate, "-i", "-"]
+    tone = f"aevalsrc='sin(2*PI*1000*t)*between(t,{BEEP},{BEEP + 0.1})':s=48000:d={seconds}"
+    audio = [*before, "-f", "lavfi", "-i", tone, *sound] if sound is not None else []
+    ffmpeg(*video, *audio, *coding, path, data=pixels)
+    return path
+
+
+def ingest(source: Path, template: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "video_decomp.ingest",
+        str(source),
+        "--template",
+        str(template),
+        *options,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def ingested(source: Path, template: Path, *options: str) -> dict[str, Any]:
+    """Run ingest and return its record, checked against the file."""
+    done = ingest(source, template, *options)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((template / "records" / "ingest.json").read_text())
+    info = VideoReader(template / "vid.mp4").info
+    written = record["output"]
+    assert (info.width, info.height, info.frames) == (written["width"], written["height"], written["frames"])
+    assert float(info.fps) == pytest.approx(written["fps"], abs=1e-5)
+    assert sorted(path.name for path in template.iterdir()) == ["records", "vid.mp4"]
+    return record
+
+
+def beep_time(path: Path) -> float:
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=48000)
+        for frame in container.decode(stream):
+            for piece in resampler.resample(frame):
+                loud = np.flatnonzero(np.abs(piece.to_ndarray()[0]) > 0.3)
+                if len(loud):
+                    return float(piece.time + loud[0] / 48000)
+    raise AssertionError("no tone")
+
+
+@dataclass
+class Case:
+    name: str
+    coding: Sequence[str] = field(default_factory=lambda: H264)
+    options: dict[str, Any] = field(default_factory=dict)
+    expected: Sequence[int] = range(90)
+    rate: Fraction = Fraction(30)
+    beep: float | None = BEEP
+
+
+CASES = [
+    Case("plain.mp4"),
+    Case("stream.ts"),
+    Case("offset.mkv", [*H264, "-output_ts_offset", "7.3"]),
+    Case("vp9.webm", ["-c:v", "libvpx-vp9", "-cpu-used", "8"], {"sound": ["-c:a", "libopus"]}),
+    Case("av1.mp4", ["-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lp=2"]),
+    Case("hevc10.mkv", ["-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le"]),
+    Case("old.avi", ["-c:v", "mpeg4", "-q:v", "3", "-bf", "2"], {"sound": ["-c:a", "mp3"]}),
+    Case("prores.mov", ["-c:v", "prores_ks"], {"sound": ["-c:a", "pcm_s16le", "-ac", "2"]}),
+    Case("silent.mp4", options={"sound": None}, beep=None),
+    Case("25.mp4", options={"rate": "25"}, rate=Fraction(25)),
+    Case("ntsc.mp4", options={"rate": "24000/1001"}, rate=Fraction(24000, 1001)),
+    Case("60.mp4", options={"rate": "60", "frames": 180}, expected=range(0, 180, 2)),
+    Case("59.94.ts", options={"rate": "60000/1001", "frames": 180}, expected=range(0, 180, 2)),
+    Case("50.mp4", options={"rate": "50", "frames": 150}, expected=range(0, 150, 2), rate=Fraction(25)),
+    Case("60.webm", ["-c:v", "libvpx", "-cpu-used", "8"],
+         {"rate": "60", "frames": 180, "sound": ["-c:a", "libvorbis"]}, range(0, 180, 2)),
+    Case("40.mp4", options={"rate": "40", "frames": 120}, expected=[n for n in range(120) if n % 4 != 2]),
+    Case("late sound.mp4", options={"before": ["-itsoffset", "0.7"]}, beep=BEEP + 0.7),
+    Case("long sound.mp4", options={"seconds": 9}),
+    Case("short sound.mp4", options={"seconds": 1.7}),
+    Case("-dash, 100% c:ö.mp4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_right_frame_at_the_right_time(case: Case, tmp_path: Path) -> None:
+    source = make(tmp_path / case.name, case.coding, **case.options)
+    record = ingested(source, tmp_path / "out")
+    info = VideoReader(tmp_path / "out" / "vid.mp4").info
+    if case.name != "59.94.ts":
+        assert info.fps == case.rate
+    else:
+        assert info.fps == Fraction(30000, 1001)
+    assert numbers(tmp_path / "out" / "vid.mp4") == list(case.expected)
+    if case.beep is None:
+        assert record["source"]["audio"] is None
+    else:
+        assert beep_time(tmp_path / "out" / "vid.mp4") == pytest.approx(case.beep, abs=0.03)
+    assert record["warnings"] == []
+
+
+def test_cut_without_encoding_starts_where_it_was_cut(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mp4", H264)
+    ffmpeg("-ss", "1.1", "-i", whole, "-c", "copy", tmp_path / "cut.mp4")
+    ingested(tmp_path / "cut.mp4", tmp_path / "out")
+    assert numbers(tmp_path / "out" / "vid.mp4") == list(range(33, 90))
+    assert beep_time(tmp_path / "out" / "vid.mp4") == pytest.approx(BEEP - 1.1, abs=0.03)
+
+
+def test_variable_rate_keeps_the_clock(tmp_path: Path) -> None:
+    """Frames are missing irregularly; what is shown at a time must be the frame that is nearest to it."""
+    kept = [n for n in range(90) if n % 7 != 3 and n % 5 != 1 and not 30 < n < 45]
+    chosen = "+".join(f"eq(n,{n})" for n in kept)
+    coding = ["-vf", f"select='{chosen}'", "-fps_mode", "passthrough", *H264]
+    record = ingested(make(tmp_path / "phone.mp4", coding), tmp_path / "out")
+    shown = numbers(tmp_path / "out" / "vid.mp4")
+    assert record["source"]["variable_fps"]
+    assert len(shown) == 90
+    for tick, number in enumerate(shown):
+        assert abs(number - tick) == min(abs(n - tick) for n in kept)
+    assert set(shown) == set(kept)
+    assert beep_time(tmp_path / "out" / "vid.mp4") == pytest.approx(BEEP, abs=0.03)
+    assert any("varies" in warning for warning in record["warnings"])
+
+
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.ts", "cut.mkv"])
+def test_truncated_file_gives_what_is_whole(name: str, tmp_path: Path) -> None:
+    whole = make(tmp_path / name, [*H264, "-movflags", "+faststart"] if name == "cut.mp4" else H264)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    record = ingested(whole, tmp_path / "out")
+    shown = numbers(tmp_path / "out" / "vid.mp4")
+    assert 20 < len(shown) < 80
+    assert all(abs(number - tick) <= 2 for tick, number in enumerate(shown))
+    assert any("cut off" in warning or "damaged" in warning for warning in record["warnings"])
+
+
+def test_a_part_of_the_source(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.ts"):
+        source = make(tmp_path / name, H264)
+        record = ingested(
+            source, tmp_path / name[2:], "--start", "1.4", "--end", "2", "--crop", "[0, 0, 256, 80]"
+        )
+        assert numbers(tmp_path / name[2:] / "vid.mp4") == list(range(42, 60))
+        assert beep_time(tmp_path / name[2:] / "vid.mp4") == pytest.approx(0.1, abs=0.03)
+        assert (record["output"]["width"], record["output"]["height"]) == (256, 80)
+        assert record["source"]["first_time"] == pytest.approx(1.4, abs=1e-5)
+        assert record["source"]["last_time"] == pytest.approx(59 / 30, abs=1e-5)
+    ingested(source, tmp_path / "short", "--max-seconds", "0.5", "--fps", "15")
+    assert numbers(tmp_path / "short" / "vid.mp4") == list(range(0, 15, 2))
+
+
+REJECTED = {
+    "three frames.mp4": "too short: 3 frames",
+    "text.mp4": "cannot be opened as a video",
+    "empty.mov": "cannot be opened as a video",
+    "cut before its index.mp4": "cut off before its index",
+    "photo.jpg": "a still picture",
+    "sound.mp3": "no moving pictures",
+    "cover.mp3": "no moving pictures",
+    "absent.mp4": "no such file",
+}
+
+
+@pytest.fixture(scope="module")
+def useless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of what cannot be used."""
+    folder = tmp_path_factory.mktemp("useless")
+    make(folder / "three frames.mp4", H264, frames=3, seconds=0.1)
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "empty.mov").touch()
+    cut = make(folder / "cut before its index.mp4", H264)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64", "-frames:v", "1", folder / "photo.jpg")
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", folder / "sound.mp3")
+    cover = ["-map", "0:a", "-map", "1:v", "-disposition:v", "attached_pic"]
+    ffmpeg("-i", folder / "sound.mp3", "-i", folder / "photo.jpg", *cover, folder / "cover.mp3")
+    return folder
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_useless_files_are_rejected_with_a_reason(name: str, useless: Path, tmp_path: Path) -> None:
+    done = ingest(useless / name, tmp_path / "out")
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 3
+    assert last.startswith("REJECTED: ")
+    assert name in last
+    assert REJECTED[name] in last
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_settings_are_checked(useless: Path, tmp_path: Path) -> None:
+    assert ingest(useless / "three frames.mp4", tmp_path / "a", "--min-frames", "3").returncode == 0
+    for options, words in {
+        ("--start", "9"): "too short: 0 frames",
+        ("--min-frames", "1", "--crop", "[200, 0, 100, 100]"): "leaves the picture",
+    }.items():
+        done = ingest(useless / "three frames.mp4", tmp_path / "b", *options)
+        assert (done.returncode, words in done.stderr) == (3, True), done.stderr
+    done = ingest(useless / "three frames.mp4", tmp_path / "b", "--start", "3", "--end", "2")
+    assert done.returncode == 2
+    assert "end must be after start" in done.stderr
+
+
+CORNERS = np.array([[[230, 40, 40], [40, 200, 40]], [[40, 60, 230], [200, 200, 60]]], np.uint8)
+
+
+def corners(path: Path, size: tuple[int, int], *coding: str | Path) -> Path:
+    """A video of 10 frames with another colour in each quarter of the picture."""
+    picture = CORNERS.repeat(size[1] // 2, axis=0).repeat(size[0] // 2, axis=1)
+    picture = np.pad(picture, [(0, size[1] % 2), (0, size[0] % 2), (0, 0)], mode="edge")
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-framerate", "30", "-i", "-"]
+    ffmpeg(*raw, *(coding or [*H264, "-crf", "5"]), path, data=picture.tobytes() * 10)
+    return path
+
+
+def quarters(frame: np.ndarray) -> np.ndarray:
+    """The colours in the middle of the four quarters, (2, 2, 3)."""
+    height, width = frame.shape[:2]
+    return frame[np.ix_([height // 4, height * 3 // 4], [width // 4, width * 3 // 4])].astype(int)
+
+
+@pytest.mark.parametrize("flip", [(), ("-display_hflip",), ("-display_vflip",)], ids=["", "hflip", "vflip"])
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_phone_videos_stand_upright(angle: int, flip: tuple[str, ...], tmp_path: Path) -> None:
+    lying = corners(tmp_path / "lying.mp4", (128, 64))
+    ffmpeg("-display_rotation", str(angle), *flip, "-i", lying, "-c", "copy", tmp_path / "turned.mp4")
+    ffmpeg("-i", tmp_path / "turned.mp4", "-frames:v", "1", tmp_path / "player.png")
+    with av.open(str(tmp_path / "player.png")) as player:
+        expected = next(player.decode(video=0)).to_ndarray(format="rgb24")
+    ingested(tmp_path / "turned.mp4", tmp_path / "out")
+    frame = VideoReader(tmp_path / "out" / "vid.mp4").frame(0)
+    assert frame.shape == expected.shape
+    assert np.abs(quarters(frame) - quarters(expected)).max() < 6
+
+
+@pytest.mark.parametrize(
+    ("stored", "filters", "options", "expected"),
+    [
+        ((161, 97), "null", (), (160, 96)),
+        ((321, 193), "null", ("--short-side", "96"), (160, 96)),
+        ((128, 96), "setsar=3/2", (), (192, 96)),
+        ((128, 96), "setsar=2/3", (), (128, 144)),
+        ((256, 144), "setsar=1/1", ("--short-side", "72"), (128, 72)),
+        ((256, 144), "setsar=3/2", ("--crop", "[192, 0, 192, 144]"), (192, 144)),
+    ],
+)
+def test_sizes(
+    stored: tuple[int, int], filters: str, options: tuple[str, ...], expected: tuple[int, int], tmp_path: Path
+) -> None:
+    coding = ["-vf", filters, "-c:v", "libx264", "-pix_fmt", "yuv444p", "-crf", "5"]
+    record = ingested(corners(tmp_path / "a.mp4", stored, *coding), tmp_path / "out", *options)
+    assert (record["output"]["width"], record["output"]["height"]) == expected
+    found = quarters(VideoReader(tmp_path / "out" / "vid.mp4").frame(0))
+    wanted = CORNERS if "--crop" not in options else CORNERS[:, [1, 1]]
+    assert np.abs(found - wanted).max() < 6
+
+
+def tagged(matrix: str, tag: str, full: bool) -> list[str]:
+    level = "pc" if full else "tv"
+    scale = f"scale=out_color_matrix={matrix}:out_range={level}:flags=accurate_rnd,format=yuv420p"
+    tags = f"setparams=colorspace={tag}:range={level}"
+    return ["-vf", f"{scale},{tags}", "-c:v", "libx264", "-crf", "5"]
+
+
+@pytest.mark.parametrize(
+    ("size", "coding"),
+    [
+        ((256, 144), tagged("bt709", "bt709", False)),
+        ((256, 144), tagged("bt709", "bt709", True)),
+        ((256, 144), tagged("smpte170m", "smpte170m", False)),
+        ((256, 144), tagged("bt470bg", "bt470bg", True)),
+        ((256, 144), tagged("smpte170m", "unknown", False)),
+        ((1280, 720), tagged("bt709", "unknown", False)),
+        ((256, 144), ["-c:v", "libx264rgb", "-crf", "5"]),
+        ((256, 144), ["-c:v", "libx264", "-pix_fmt", "yuv444p10le", "-crf", "5"]),
+    ],
+    ids=["709", "709 full", "601", "601 full", "SD untagged", "HD untagged", "RGB", "444 10 bit"],
+)
+def test_colours_are_those_of_the_source(size: tuple[int, int], coding: list[str], tmp_path: Path) -> None:
+    ingested(corners(tmp_path / "a.mp4", size, *coding), tmp_path / "out")
+    assert np.abs(quarters(VideoReader(tmp_path / "out" / "vid.mp4").frame(5)) - CORNERS).max() <= 6
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_becomes_normal_brightness(transfer: str, tmp_path: Path) -> None:
+    bright = f"zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=2020:t={transfer}:m=2020_ncl:r=tv:npl=203"
+    tags = f"log-level=error:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc"
+    coding = ["-vf", f"setparams=color_primaries=bt709:color_trc=bt709,{bright},format=yuv420p10le"]
+    coding += ["-c:v", "libx265", "-preset", "ultrafast", "-crf", "5", "-x265-params", tags]
+    record = ingested(corners(tmp_path / "a.mp4", (256, 144), *coding), tmp_path / "out")
+    assert any("HDR" in warning for warning in record["warnings"])
+    assert np.abs(quarters(VideoReader(tmp_path / "out" / "vid.mp4").frame(5)) - CORNERS).max() < 45
+
+
+def test_interlaced_is_made_progressive(tmp_path: Path) -> None:
+    """Fields of a moving bar: without deinterlacing, neighbouring lines of its edge differ."""
+    moving = (
+        "nullsrc=s=256x144:r=50:d=2,geq=lum='if(between(X-mod(N*6\\,200)\\,0\\,40)\\,220\\,60)':cb=128:cr=128"
+    )
+    coding = ["-vf", "tinterlace=interleave_top,setfield=tff", "-flags", "+ilme+ildct", *H264]
+    ffmpeg("-f", "lavfi", "-i", moving, *coding, tmp_path / "camcorder.mp4")
+    record = ingested(tmp_path / "camcorder.mp4", tmp_path / "out")
+    assert any("interlaced" in warning for warning in record["warnings"])
+    frames = [frame.astype(int) for frame in VideoReader(tmp_path / "out" / "vid.mp4", gray=True)]
+    with av.open(str(tmp_path / "camcorder.mp4")) as container:
+        combed = [frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)]
+    assert len(frames) == len(combed) == 50
+    comb = [np.abs(np.diff(frame, axis=0)).mean() for frame in (frames[20], combed[20])]
+    assert comb[0] < 0.25 * comb[1]
