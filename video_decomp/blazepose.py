@@ -86,8 +86,16 @@ class Roi:
 
     def paste(self, patch: np.ndarray, height: int, width: int) -> np.ndarray:
         """Warp a square (S, S) map of the region into an image of zeros, (height, width), same type."""
-        matrix = self.grid_to_image(patch.shape[0])
-        return cv2.warpAffine(patch, matrix, (width, height), flags=cv2.INTER_CUBIC)
+        pasted = np.zeros((height, width), patch.dtype)
+        corners = self.to_image(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
+        left, top = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, (width, height))
+        right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int), 0, (width, height))
+        if left < right and top < bottom:
+            matrix = self.grid_to_image(patch.shape[0])
+            matrix[:, 2] -= (left, top)
+            size = (int(right - left), int(bottom - top))
+            pasted[top:bottom, left:right] = cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_CUBIC)
+        return pasted
 
 
 @dataclass(frozen=True)
@@ -244,6 +252,19 @@ class LandmarkNetwork:
             next_roi=_roi_from_circle(points[33], points[34]),
             mask=_sigmoid(outputs[(256, 256, 1)][..., 0]),
         )
+
+    def mask(self, image: np.ndarray, roi: Roi, *, mirrored: bool = False) -> np.ndarray:
+        """Only the soft mask of a region, (256, 256) float32 0..1; `mirrored`: seen in a mirror.
+
+        Looks at slightly different regions make independent small errors: their mean is a better mask.
+        """
+        crop = roi.crop(image, _LANDMARK_SIDE).astype(np.float32) / 255
+        if mirrored:
+            return np.ascontiguousarray(self._soft_mask(crop[:, ::-1])[:, ::-1])
+        return self._soft_mask(crop)
+
+    def _soft_mask(self, crop: np.ndarray) -> np.ndarray:
+        return _sigmoid(self._network(np.ascontiguousarray(crop))[(256, 256, 1)][..., 0])
 
     def run_twice(self, image: np.ndarray, roi: Roi) -> PoseLandmarks:
         """Look at a rough region, then at the region that the first look proposes."""

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+import cv2
 import numpy as np
 from pydantic import Field
 
 from mimo.stage import progress
 from mimo.video import VideoReader
-from video_decomp.blazepose import LandmarkNetwork, PersonDetector
+from video_decomp.blazepose import LandmarkNetwork, PersonDetector, PoseLandmarks, Roi
+from video_decomp.segmentation.edges import refine
 from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings
+from video_decomp.segmentation.plate import Plate, PlateBuilder
+from video_decomp.segmentation.steady import SoftMask, steady
 from video_decomp.segmentation.subject import Sighting, Track, choose, find_people, link
 from video_decomp.segmentation.tracking import follow, key_frame_spacing
+
+_LOOKS = ((0.87, True), (0.75, False))
+"""Further looks at the person for the mask: scale of the region, mirrored or not. Smaller regions show more
+detail and leak less into things that touch the person."""
+_SPECK = 0.01  # parts of the mask and holes in it smaller than this share of its area are removed
 
 
 class Settings(SubjectSettings):
@@ -22,6 +31,8 @@ class Settings(SubjectSettings):
     network: Literal["full", "heavy"] = Field(
         "full", description="landmark network; heavy is fetched separately and takes twice the time"
     )
+    refine: bool = Field(True, description="move the mask's edge to the image's edges")
+    steady: bool = Field(True, description="blend masks along the motion, against flicker")
     threads: int = Field(2, ge=1, description="CPU threads of the networks")
 
 
@@ -32,12 +43,14 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
         mimo.stage.Rejected: no person, person too small, or no full body in view.
     """
     network = LandmarkNetwork(settings.network, settings.threads)
-    detector = PersonDetector(settings.threads)
-    tracks = _survey(video, detector, network)
+    builder = PlateBuilder()
+    tracks = _survey(video, PersonDetector(settings.threads), network, builder)
     subject = choose(tracks, settings, float(video.info.fps))
+    plate = builder.build(subject) if settings.refine else None
     best = max(subject.values(), key=lambda sighting: sighting.area * sighting.score)
+    masks = _soft_masks(video, subject, network, plate, settings)
     return Segmentation(
-        masks=_masks(video, subject, network),
+        masks=map(_harden, steady(masks) if settings.steady else masks),
         subject={
             "chosen": settings.subject,
             "frame": best.frame,
@@ -49,24 +62,64 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
     )
 
 
-def _survey(video: VideoReader, detector: PersonDetector, network: LandmarkNetwork) -> list[Track]:
-    """Everyone in the clip, seen in key frames."""
+def _survey(
+    video: VideoReader, detector: PersonDetector, network: LandmarkNetwork, builder: PlateBuilder
+) -> list[Track]:
+    """Everyone in the clip, seen in key frames; the frames go to the plate's builder, too."""
     fps = float(video.info.fps)
     spacing = key_frame_spacing(fps)
     key_frames = []
     for index, image in enumerate(progress(video, "finding people", len(video))):
         if index % spacing == 0 or index == len(video) - 1:
             key_frames.append(find_people(image, index, detector, network))
+            builder.offer(index, image)
     return link(key_frames, fps)
 
 
-def _masks(video: VideoReader, subject: dict[int, Sighting], network: LandmarkNetwork) -> Iterator[FrameMask]:
+def _soft_masks(
+    video: VideoReader,
+    subject: dict[int, Sighting],
+    network: LandmarkNetwork,
+    plate: Plate | None,
+    settings: Settings,
+) -> Iterator[SoftMask]:
     spacing = key_frame_spacing(float(video.info.fps))
     for tracked in follow(progress(video, "masking", len(video)), subject, spacing, network):
-        height, width = tracked.image.shape[:2]
         if tracked.landmarks is None:
-            yield FrameMask(tracked.image, np.zeros((height, width), np.uint8), 0.0)
+            yield SoftMask(tracked.image, np.zeros(tracked.image.shape[:2], np.float32), 0.0)
             continue
-        soft = tracked.landmarks.mask_in_image(height, width)
-        mask = np.where(soft > 0.5, 255, 0).astype(np.uint8)
-        yield FrameMask(tracked.image, mask, tracked.landmarks.score)
+        soft = _look_again(tracked.image, tracked.landmarks, network)
+        if settings.refine:
+            cell = tracked.landmarks.roi.side * _LOOKS[0][0] / tracked.landmarks.mask.shape[0]
+            soft = refine(tracked.image, soft, cell, plate)
+        yield SoftMask(tracked.image, soft, tracked.landmarks.score)
+
+
+def _look_again(image: np.ndarray, landmarks: PoseLandmarks, network: LandmarkNetwork) -> np.ndarray:
+    """Mean of the masks of several looks, each where its region reaches; (height, width) float32 0..1."""
+    height, width = image.shape[:2]
+    roi = landmarks.roi
+    total = roi.paste(landmarks.mask, height, width)
+    count = np.ones((height, width), np.float32)
+    for scale, mirrored in _LOOKS:
+        region = Roi(roi.x, roi.y, roi.side * scale, roi.angle)
+        mask = network.mask(image, region, mirrored=mirrored)
+        total += region.paste(mask, height, width)
+        count += region.paste(np.ones_like(mask), height, width)
+    return np.clip(total / count, 0, 1)
+
+
+def _harden(mask: SoftMask) -> FrameMask:
+    """Threshold a soft mask and drop its specks."""
+    hard = (mask.soft > 0.5).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(hard)
+    inside = np.pad(hard[top : top + height, left : left + width], 1)
+    smallest = _SPECK * int(inside.sum())
+    for value in (1, 0):
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(
+            (inside == value).astype(np.uint8), connectivity=8 if value else 4
+        )
+        specks = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < smallest)
+        inside[np.isin(labels, specks[specks > 0])] = 1 - value
+    hard[top : top + height, left : left + width] = inside[1:-1, 1:-1]
+    return FrameMask(mask.image, hard * 255, mask.score)

@@ -28,6 +28,8 @@ _FEET = (
 )
 MIN_SCORE = 0.5
 """Below this presence score of the landmark network, a region holds no person."""
+OUTLINE_CELL = 8
+"""Pixels of the image to a cell of a sighting's outline."""
 _COLOUR_MATCH = 0.45  # least similarity of colours of one person in two frames
 _JUMP = 0.6  # largest step of one person between key frames, in their own heights a second (plus a quarter)
 _FORGET = 1.0  # seconds after which place says nothing any more
@@ -45,6 +47,7 @@ class Sighting:
         area: share of the frame that the box covers, 0..1.
         in_full: head, hips and feet are in view.
         colours: histogram of the person's pixels (see `colour_histogram`).
+        outline: the rough mask, packed bits of a grid of `OUTLINE_CELL` pixels (see `rough_mask`).
     """
 
     frame: int
@@ -54,6 +57,12 @@ class Sighting:
     area: float
     in_full: bool
     colours: np.ndarray
+    outline: np.ndarray
+
+    def rough_mask(self, height: int, width: int) -> np.ndarray:
+        """The person in the image's grid of cells, (height / 8, width / 8) uint8 0 or 1, rounded up."""
+        shape = (-(-height // OUTLINE_CELL), -(-width // OUTLINE_CELL))
+        return np.unpackbits(self.outline, count=shape[0] * shape[1]).reshape(shape)
 
     @property
     def height(self) -> float:
@@ -87,9 +96,17 @@ def sight(image: np.ndarray, frame: int, landmarks: PoseLandmarks) -> Sighting |
         return None
     box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
     area = float((box[2:] - box[:2]).prod()) / (height * width)
-    colours = colour_histogram(image, mask, box.astype(int))
+    cells = (-(-width // OUTLINE_CELL), -(-height // OUTLINE_CELL))
+    rough = cv2.resize(mask.astype(np.uint8) * 255, cells, interpolation=cv2.INTER_AREA) > 0
     return Sighting(
-        frame, landmarks.next_roi, landmarks.score, box, area, _in_full(landmarks, width, height), colours
+        frame=frame,
+        roi=landmarks.next_roi,
+        score=landmarks.score,
+        box=box,
+        area=area,
+        in_full=_in_full(landmarks, width, height),
+        colours=colour_histogram(image, landmarks),
+        outline=np.packbits(rough),
     )
 
 
@@ -101,20 +118,20 @@ def _in_full(landmarks: PoseLandmarks, width: int, height: int) -> bool:
     return all(bool(seen[list(part)].any()) for part in (_HEAD, _HIPS, _FEET))
 
 
-def colour_histogram(image: np.ndarray, mask: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Colours of a person's upper and lower half: (2 * 8 * 8 * 4,) float32, each half sums to one.
+def colour_histogram(image: np.ndarray, landmarks: PoseLandmarks) -> np.ndarray:
+    """Colours of a person's upper and lower half: (2 * 4 * 8 * 8,) float32, each half sums to one.
 
     In CIE Lab, lightness in 4 steps, so that a change of light matters less than one of colour.
     """
-    left, top, right, bottom = box
-    step = max(1, (bottom - top) // 128)
-    lab = cv2.cvtColor(np.ascontiguousarray(image[top:bottom:step, left:right:step]), cv2.COLOR_RGB2LAB)
-    inside = mask[top:bottom:step, left:right:step].astype(np.uint8)
-    middle = lab.shape[0] // 2
+    side = 128
+    lab = cv2.cvtColor(landmarks.roi.crop(image, side), cv2.COLOR_RGB2LAB)
+    inside = (cv2.resize(landmarks.mask, (side, side)) > 0.5).astype(np.uint8)
+    rows = np.flatnonzero(inside.any(axis=1))
+    middle = int(rows.mean()) if rows.size else side // 2
     halves = []
-    for rows in (slice(None, middle), slice(middle, None)):
+    for part in (slice(None, middle), slice(middle, None)):
         counts = cv2.calcHist(
-            [lab[rows]], [0, 1, 2], inside[rows], [4, 8, 8], [0, 256, 96, 160, 96, 160]
+            [lab[part]], [0, 1, 2], inside[part], [4, 8, 8], [0, 256, 96, 160, 96, 160]
         ).ravel()
         halves.append(counts / max(float(counts.sum()), 1.0))
     return np.concatenate(halves).astype(np.float32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi
-from video_decomp.segmentation.subject import MIN_SCORE, Sighting, sight, similarity
+from video_decomp.segmentation.subject import MIN_SCORE, Sighting, colour_histogram, similarity
 
 _SAME_COLOURS = 0.5  # least similarity of colours to the subject's
 _SAME_PLACE = 0.35  # most distance of two looks at the subject in one frame, in sides of the region
@@ -103,8 +103,7 @@ class _Tracker:
         return landmarks if self._likeness(image, landmarks) >= _SAME_COLOURS else None
 
     def _likeness(self, image: np.ndarray, landmarks: PoseLandmarks) -> float:
-        sighting = sight(image, 0, landmarks)
-        return similarity(self._colours, sighting.colours) if sighting else 0.0
+        return similarity(self._colours, colour_histogram(image, landmarks))
 
     def _arrives(self, forward: list[PoseLandmarks | None], after: Sighting, image: np.ndarray) -> bool:
         """Whether the forward track has not been lost and ends at the next sighting."""
