@@ -24,7 +24,7 @@ def differs(frame: np.ndarray, scene: np.ndarray, known: np.ndarray) -> np.ndarr
     Returns:
         (h, w) bool.
     """
-    step = 2
+    step = max(2, round(known.size**0.5 / 80))
     rows = known[::step, ::step]
     light = fit_light(scene[::step, ::step][rows], frame[::step, ::step][rows])
     lit = cv2.blur(scene, (3, 3)) * light[0].astype(np.float32) + light[1].astype(np.float32)

@@ -13,11 +13,11 @@ from mimo.video import VideoReader
 from video_decomp.occlusion.hidden import View, views, working_scale
 from video_decomp.occlusion.interface import Occluder
 from video_decomp.occlusion.moving import differs, looks_like, moving_thing
-from video_decomp.occlusion.still import StillThing, find_still_things
+from video_decomp.occlusion.still import SURE, StillThing, find_still_things
 from video_decomp.registration import CameraMotion
 from video_decomp.scene_plate import Plate, Segment, build_plate, to_canvas, warp
 
-SEEN_SECONDS = 3.0
+SEEN_SECONDS = 2.0
 PLATE_MARGIN = 8.0
 KEPT_VIEWS = 240
 SAME_COLOURS = 0.5
@@ -49,6 +49,15 @@ class Found:
     def moving_mask(self, index: int) -> np.ndarray:
         """Moving things in a frame, (h, w) bool."""
         return np.asarray(cv2.imdecode(self.moving[index], cv2.IMREAD_GRAYSCALE)) > 127
+
+
+class _Scene:
+    """The empty scene at working resolution: picture (h, w, 3) uint8; unknown (h, w) uint8, 0 = seen."""
+
+    def __init__(self, plate: Plate, size: tuple[int, int]) -> None:
+        self.picture = cv2.resize(plate.image, size, interpolation=cv2.INTER_AREA)
+        never = (plate.views == 0).astype(np.uint8) * 255
+        self.unknown = cv2.resize(never, size, interpolation=cv2.INTER_AREA)
 
 
 @dataclass
@@ -105,10 +114,8 @@ class Search:
     def _gather(self, plate: Plate, parts: list[tuple[int, int]]) -> _Hidden:
         """Hidden places of the frames in some runs, those that look as the scene and those that do not."""
         segment = plate.segment
-        size = self._canvas_size(segment)
-        picture = cv2.resize(plate.image, size, interpolation=cv2.INTER_AREA)
-        unknown = cv2.resize((plate.views == 0).astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
-        hidden = _Hidden(np.zeros(picture.shape[:2], np.int32))
+        scene = _Scene(plate, self._canvas_size(segment))
+        hidden = _Hidden(np.zeros(scene.picture.shape[:2], np.int32))
         stride = -(-sum(stop - start for start, stop in parts) // KEPT_VIEWS)
         for start, stop in parts:
             looks = views(self._masks, self._motion, self._tolerance, start, stop)
@@ -116,9 +123,7 @@ class Search:
                 if view.share == 0:
                     continue
                 small = cv2.resize(frame, view.body.shape[::-1], interpolation=cv2.INTER_AREA)
-                scene = self._from_canvas(picture, segment, view)
-                known = self._from_canvas(unknown, segment, view) == 0
-                different = differs(small, scene, known & ~view.body & ~view.person) & known
+                different = self._different(small, scene, segment, view.index, view.body | view.person)
                 still = self._to_canvas(view.hidden & ~different, segment, view.index)
                 hidden.count += still
                 hidden.bodies.append(float(view.body.sum()))
@@ -153,7 +158,7 @@ class Search:
         found: Found,
     ) -> None:
         segment = plate.segment
-        seen = self._seen(segment, parts, hidden.count.shape)
+        seen = self._seen(plate, parts)
         least = limits.min_share / 2 * float(np.median(hidden.bodies))
         reach = self._reach * max(hidden.heights)
         for thing in find_still_things(plate.image, hidden.count, seen, reach, least):
@@ -189,21 +194,38 @@ class Search:
         shares = {note[0]: note[1] for note in notes}
         found.occluders.append(_occluder("moving", shares, round(1 - likeness, 2), _bounds(first)))
 
-    def _seen(self, segment: Segment, parts: list[tuple[int, int]], shape: tuple[int, ...]) -> np.ndarray:
-        """In how many frames around the runs the person was seen at each place of the canvas."""
-        window = round(SEEN_SECONDS * float(self._frames.info.fps))
-        start = max(segment.start, parts[0][0] - window)
-        stop = min(segment.stop, parts[-1][1] + window)
-        near = np.zeros(stop - start, bool)
-        for first, last in parts:
-            near[max(0, first - window - start) : last + window - start] = True
-        seen = np.zeros(shape, np.int32)
-        small = (round(self._camera.size[0] * self._scale), round(self._camera.size[1] * self._scale))
-        for index, mask in enumerate(self._masks.frames(start, stop), start=start):
-            if near[index - start]:
-                person = cv2.resize(mask, small, interpolation=cv2.INTER_AREA) > 127
+    def _seen(self, plate: Plate, parts: list[tuple[int, int]]) -> np.ndarray:
+        """How surely the person was seen at each place of the canvas around the runs.
+
+        A frame counts SURE where it differs from the empty scene and 1 elsewhere: a mask may spill over
+        something in front for a few frames.
+        """
+        segment = plate.segment
+        scene = _Scene(plate, self._canvas_size(segment))
+        seen = np.zeros(scene.picture.shape[:2], np.int32)
+        for start, stop in self._windows(segment, parts):
+            pairs = zip(self._frames.frames(start, stop), self._masks.frames(start, stop), strict=True)
+            for index, (frame, mask) in enumerate(pairs, start=start):
+                size = (round(mask.shape[1] * self._scale), round(mask.shape[0] * self._scale))
+                person = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 127
+                small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+                around = cv2.dilate(person.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+                sure = person & self._different(small, scene, segment, index, around)
                 seen += self._to_canvas(person, segment, index)
+                seen += (SURE - 1) * self._to_canvas(sure, segment, index)
         return seen
+
+    def _windows(self, segment: Segment, parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The runs and the time around them, joined where they touch."""
+        around = round(SEEN_SECONDS * float(self._frames.info.fps))
+        windows: list[tuple[int, int]] = []
+        for start, stop in parts:
+            start, stop = max(segment.start, start - around), min(segment.stop, stop + around)
+            if windows and start <= windows[-1][1]:
+                windows[-1] = (windows[-1][0], stop)
+            else:
+                windows.append((start, stop))
+        return windows
 
     def _canvas_size(self, segment: Segment) -> tuple[int, int]:
         """(width, height) of a canvas at working resolution."""
@@ -220,12 +242,19 @@ class Search:
         matrix = self._small_matrix(segment, index)
         return warp(area.astype(np.uint8) * 255, matrix, self._canvas_size(segment), mask=True) > 127
 
-    def _from_canvas(self, picture: np.ndarray, segment: Segment, view: View) -> np.ndarray:
-        """A canvas picture from a frame's view, working resolution."""
-        if segment.static:
-            return picture
-        matrix = np.linalg.inv(self._small_matrix(segment, view.index))
-        return warp(picture, matrix, view.body.shape[::-1])
+    def _different(
+        self, small: np.ndarray, scene: _Scene, segment: Segment, index: int, person: np.ndarray
+    ) -> np.ndarray:
+        """Where a frame (h, w, 3), working resolution, is not the empty scene, as far as that is known."""
+        picture, unknown = scene.picture, scene.unknown
+        if not segment.static:
+            matrix = np.linalg.inv(self._small_matrix(segment, index))
+            size = (small.shape[1], small.shape[0])
+            picture = warp(picture, matrix, size)
+            # Beyond the canvas nothing is known either.
+            unknown = 255 - warp(255 - unknown, matrix, size, mask=True)
+        known = unknown == 0
+        return differs(small, picture, known & ~person) & known
 
     def _box(self, thing: StillThing, segment: Segment, index: int) -> tuple[int, int, int, int]:
         if segment.static:

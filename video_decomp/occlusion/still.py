@@ -10,6 +10,7 @@ import numpy as np
 from video_decomp.occlusion.outline import coarse_outline, connected_to, edge_contrast, fine_outline
 
 STRONG_VIEWS = 3
+SURE = 3
 MIN_AGREEMENT = 0.6
 
 
@@ -38,7 +39,7 @@ def find_still_things(
     Args:
         plate: (H, W, 3) uint8 RGB, the empty scene, full resolution.
         hidden: (h, w) int, in how many frames the body was hidden there; working resolution.
-        seen: (h, w) int, in how many frames the person was seen there.
+        seen: (h, w) int, how surely the person was seen there: SURE for every sure frame, 1 for others.
         reach: pixels (working resolution) around the hidden places in which a thing is outlined.
         least: smallest area (working resolution) of hidden places that count.
     """
@@ -71,10 +72,10 @@ def find_still_things(
 
 def _seeds(hidden: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels that surely belong to things in front, and pixels that surely are behind the person."""
-    allowed = seen * 4 <= hidden
+    allowed = seen * 4 <= hidden * SURE
     weak = (hidden > 0) & allowed
     core = connected_to(weak, (hidden >= STRONG_VIEWS) & allowed)
-    behind = (seen >= 2) & ~core
+    behind = (seen >= 2 * SURE) & ~core
     behind = cv2.erode(behind.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
     return core, behind
 
