@@ -1,0 +1,152 @@
+"""The report and the status table of a run where some things went wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from mimo.template import FrameCrop, TemplateConfig, time_crop
+from mimo.video import VideoWriter
+
+STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting")
+SPOILED = '<b>"spoiled"</b>'
+
+
+class Page(HTMLParser):
+    """What a browser would show and fetch."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.texts, self.addresses, self.pictures = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("src", "href"):
+                (self.pictures if tag == "img" else self.addresses).append(value)
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append(" ".join(data.split()))
+
+
+def write_json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def write_log(stage, name, text, seconds=None):
+    path = Path("logs") / stage / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    if seconds:
+        path.with_suffix(".tsv").write_text(f"s\tmax_rss\n{seconds}\t345.6\n")
+
+
+def write_video(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 30) as writer:
+        for number in range(8):
+            writer.write(np.full((48, 64, 3), 20 * number, np.uint8))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder after a run: one video done, one rejected, one that crashed, one not started."""
+    monkeypatch.chdir(tmp_path)
+    config = Path(__file__).parent.parent / "config.yaml"
+    Path("config.yaml").write_text(config.read_text())
+    for name in ("walk", "nobody", SPOILED.replace("/", "-"), "later"):
+        write_video(Path("videos") / f"{name}.mp4")
+    Path("characters").mkdir()
+    Image.new("RGB", (40, 60), "red").save("characters/anna.png")
+
+    for stage in STAGES:
+        record = {
+            "stage": stage,
+            "backend": "mediapipe",
+            "settings": {"network": "full"},
+            "metrics": {"frames": 8, "error": {"mean_px": 1.23456}},
+            "weights": ["blazepose-detector", "home-made"],
+        }
+        warnings = ["the person is small"] if stage == "segmentation" else []
+        write_json(Path(f"templates/walk/records/{stage}.json"), record | {"warnings": warnings})
+        write_log(stage, "walk", "done in 4.0 s\n", 4.0)
+    write_video(Path("templates/walk/vid.mp4"))
+    Image.new("RGB", (300, 200), "blue").save("templates/walk/preview.png")
+    TemplateConfig(
+        fps=30, time_crop=time_crop(30, 0, 8), frame_crop=FrameCrop(), pipeline={"stages": {}}
+    ).write(Path("templates/walk/config.json"))
+    Path("prepared/anna").mkdir(parents=True)
+    Image.new("RGB", (60, 60), "red").save("prepared/anna/image.png")
+    write_json(Path("prepared/anna/character.json"), {"stage": "character", "backend": "mediapipe"})
+    write_video(Path("results/walk/anna.mp4"))
+    write_json(
+        Path("results/walk/anna.json"), {"stage": "synthesis", "backend": "puppet", "metrics": {"frames": 8}}
+    )
+
+    write_json(Path("templates/nobody/records/ingest.json"), {"metrics": {"frames": 8}})
+    write_log("segmentation", "nobody", "x\rREJECTED: vid.mp4: no person; take another video\n")
+    write_log(
+        "ingest",
+        SPOILED.replace("/", "-"),
+        "Traceback (most recent call last):\n  File\nOSError: disk <full>\n",
+    )
+    return tmp_path
+
+
+def call(module, *options):
+    return subprocess.run([sys.executable, "-m", module, *options], capture_output=True, text=True)
+
+
+def test_report(project):
+    result = call("mimo.report")
+    assert result.returncode == 0, result.stderr
+    text = Path("results/report.html").read_text()
+    page = Page(text)
+    shown = " | ".join(page.texts)
+
+    assert "1 | of 4 videos done" in shown
+    assert "1 | of 4 results done" in shown
+    failures = shown[: shown.index("Templates and results")]
+    assert "nobody | segmentation | REJECTED: vid.mp4: no person; take another video" in failures
+    assert '<b>"spoiled"<-b> | ingest | OSError: disk <full>' in failures
+    assert shown.index("REJECTED") < shown.index("walk.mp4: 8 frames")
+    assert "template made in 20 s" in shown
+    assert "2.50 s" in shown  # a template is made at 20 s / 8 frames
+    assert "error.mean_px | 1.235" in shown
+    assert "⚠ the person is small" in shown
+    assert "Apache-2.0" in shown
+    assert "home-made | not in the registry: look up its terms" in shown
+
+    assert len(page.pictures) >= 4
+    assert all(address.startswith("data:image/jpeg;base64,") for address in page.pictures)
+    files = [project / "results" / address for address in page.addresses]
+    assert all(file.exists() for file in files if "%" not in str(file))
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r'"data:[^"]*"', "", text))
+
+
+def test_damaged_record_does_not_stop_the_report(project):
+    Path("templates/walk/records/pose.json").write_text("{")
+    assert call("mimo.report").returncode == 0
+    assert "pose.json: damaged" in Path("results/report.html").read_text()
+
+
+def test_status(project):
+    result = call("mimo.status")
+    assert result.returncode == 1
+    rows = {tuple(line.split()[:2]): line for line in result.stdout.splitlines()}
+    assert "template" in rows["video", "walk"]
+    assert "segmentation failed: REJECTED: vid.mp4: no person" in rows["video", "nobody"]
+    assert "not finished" in rows["video", "later"]
+    assert "synthesis" in rows["result", "walk"]
+
+    Path("more.yaml").write_text(yaml.safe_dump({"exclude": ["nobody", "later", SPOILED.replace("/", "-")]}))
+    assert call("mimo.status", "--configfile", "more.yaml").returncode == 0

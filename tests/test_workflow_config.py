@@ -1,0 +1,94 @@
+"""A bad configuration or folder is refused in one line before any job; odd names are no problem."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mimo.project import Project
+from mimo.stage import Rejected
+
+
+@pytest.fixture
+def small(checkout):
+    """A checkout with one video and one picture."""
+    for path in ("videos/walk.mp4", "characters/anna.png"):
+        (checkout.folder / path).parent.mkdir(exist_ok=True)
+        (checkout.folder / path).write_text("x")
+    return checkout
+
+
+def refusal(checkout, *options):
+    """The line that tells why a dry run was refused."""
+    result = checkout.snakemake("-n", *options)
+    assert result.returncode == 1
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+    start = next(i for i, line in enumerate(lines) if line.startswith("WorkflowError"))
+    assert not any("Traceback" in line for line in lines)
+    return lines[start + 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("videoz: x", ["unknown key 'videoz'", "known: ", "videos"]),
+        (
+            "segmentation: {backend: mediapipe, trackr: 1}",
+            ["segmentation", "unknown key 'trackr'", "known: "],
+        ),
+        ("segmentation: {backend: sam9}", ["segmentation", "no backend 'sam9'", "mediapipe"]),
+        ("segmentation: null", ["segmentation", "dictionary"]),
+        ("ingest: {short_side: -3}", ["ingest", "short_side = -3", "greater than or equal to"]),
+        ("ingest: {backend: x}", ["ingest", "no backends"]),
+        ("template: {preview_times: many}", ["template", "preview_times = 'many'", "integer"]),
+        ("exclude: walk", ["exclude", "list"]),
+        ("pairs: [{template: walk, character: bob}]", ["pairs", "no character 'bob'", "anna"]),
+        ("overrides: {wlak: {ingest: {fps: 25}}}", ["overrides", "no video", "'wlak'"]),
+        ("overrides: {walk: {ingestion: {fps: 25}}}", ["overrides: walk", "no stage 'ingestion'", "ingest"]),
+        ("overrides: {walk: {ingest: {fbs: 25}}}", ["overrides: walk: ingest", "unknown key 'fbs'"]),
+        ("videos: nowhere", ["no driving video in nowhere/"]),
+        ("videos: [", ["more.yaml", "line 1"]),
+    ],
+)
+def test_bad_configuration(small, text, words, monkeypatch):
+    monkeypatch.chdir(small.folder)
+    Path("more.yaml").write_text(text)
+    with pytest.raises(Rejected) as error:
+        Project.read([Path("config.yaml"), Path("more.yaml")])
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_bad_configuration_stops_the_workflow(small):
+    line = refusal(small, "--config", "pose={backend: mediapipe, smoth: 1}")
+    assert line.startswith("config.yaml: pose: unknown key 'smoth' (known: ")
+
+
+def test_two_videos_of_one_name(small):
+    (small.folder / "videos" / "walk.MOV").write_text("x")
+    assert "walk.MOV and videos/walk.mp4 would share the name 'walk'" in refusal(small)
+
+
+def test_name_that_cannot_be_a_file_pattern(small):
+    (small.folder / "videos" / "{walk}.mp4").write_text("x")
+    assert "braces" in refusal(small)
+
+
+def test_reference_template_is_not_overwritten(small):
+    config = {
+        "fps": 30,
+        "time_crop": {"start_idx": 0, "end_idx": 90},
+        "frame_crop": {},
+        "layer_recover": True,
+    }
+    (small.folder / "templates" / "walk").mkdir(parents=True)
+    (small.folder / "templates" / "walk" / "config.json").write_text(json.dumps(config))
+    assert "templates/walk was not made here" in refusal(small)
+
+
+def test_templates_only(small):
+    (small.folder / "characters" / "anna.png").unlink()
+    assert set(small.planned()) == {
+        "ingest", "segmentation", "pose", "occlusion", "inpainting", "template"
+    }  # fmt: skip
