@@ -32,41 +32,74 @@ def embed_picture(
     return encoder(normed.permute(2, 0, 1)[None].to(device, encoder.dtype)).image_embeds
 
 
-def encode_pictures(vae: AutoencoderKL, pictures: list[np.ndarray], device: torch.device) -> Tensor:
-    """Scaled latents (n, 4, h / 8, w / 8) of uint8 (h, w, 3) pictures; the mean, nothing is sampled."""
-    pixels = as_pixels(pictures, device, torch.float32) * 2 - 1
-    latents = vae.encode(pixels.to(vae.dtype)).latent_dist.mean
+def encode_pictures(
+    vae: AutoencoderKL, pictures: list[np.ndarray], device: torch.device, *, batch: int = 0
+) -> Tensor:
+    """Scaled latents of pictures; the distribution's mean, nothing is sampled.
+
+    Args:
+        vae: the autoencoder.
+        pictures: uint8 (h, w, 3) each.
+        device: the autoencoder's.
+        batch: fill up to so many pictures, for a compiled autoencoder.
+
+    Returns:
+        (n, 4, h / 8, w / 8) in the autoencoder's type.
+    """
+    pixels = _filled(as_pixels(pictures, device, torch.float32) * 2 - 1, batch)
+    latents = vae.encode(pixels.to(vae.dtype)).latent_dist.mean[: len(pictures)]
     return latents * vae.config.scaling_factor
 
 
+def _filled(items: Tensor, batch: int) -> Tensor:
+    """A batch of at least `batch`, by repeating its last item: a compiled network wants one size."""
+    missing = max(0, batch - len(items))
+    return torch.cat([items, items[-1:].repeat(missing, 1, 1, 1)]) if missing else items
+
+
 def encode_video(
-    vae: AutoencoderKL, frames: Iterable[np.ndarray], device: torch.device, batch: int
+    vae: AutoencoderKL,
+    frames: Iterable[np.ndarray],
+    device: torch.device,
+    batch: int,
+    *,
+    fixed: bool = False,
 ) -> Tensor:
-    """Scaled latents (frames, 4, h / 8, w / 8); a frame equal to the one before it is not encoded again."""
+    """Scaled latents (frames, 4, h / 8, w / 8); a frame equal to the one before it is not encoded again.
+
+    Args:
+        vae, frames, device: as for `encode_pictures`.
+        batch: pictures encoded at a time.
+        fixed: fill up smaller batches.
+    """
     distinct: list[Tensor] = []
     order: list[int] = []
     for new, sources in _distinct(frames, batch):
         if new:
-            distinct.append(encode_pictures(vae, new, device))
+            distinct.append(encode_pictures(vae, new, device, batch=batch if fixed else 0))
         order += sources
     if not order:
         return torch.empty(0)
     return torch.cat(distinct)[torch.tensor(order, device=device)]
 
 
-def decode_video(vae: AutoencoderKL, latents: Tensor, batch: int) -> Iterator[np.ndarray]:
+def decode_video(
+    vae: AutoencoderKL, latents: Tensor, batch: int, *, fixed: bool = False
+) -> Iterator[np.ndarray]:
     """Frames of scaled latents.
 
     Args:
         latents: (frames, 4, h, w).
         batch: frames decoded at a time.
+        fixed: fill up smaller batches.
 
     Yields:
         float32 (8 h, 8 w, 3) in [0, 1].
     """
     for part in (latents / vae.config.scaling_factor).split(batch):
         with torch.no_grad():
-            pixels = vae.decode(part.to(vae.dtype)).sample
+            full = _filled(part, batch if fixed else 0)
+            pixels = vae.decode(full.to(vae.dtype)).sample[: len(part)]
         pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         yield from pixels.cpu().numpy()
 

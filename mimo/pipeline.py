@@ -26,7 +26,6 @@ from mimo.windows import closed_windows, open_windows
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 Callback = Callable[["MimoPipeline", int, Tensor, dict[str, Tensor]], "dict[str, Tensor] | None"]
-WindowDenoiser = Callable[[Tensor, Tensor, Tensor, Condition], Tensor]
 
 
 @dataclass
@@ -104,8 +103,8 @@ class MimoPipeline(DiffusionPipeline):
             `from_pretrained`.
 
     Attributes:
-        denoise_window: what runs the denoiser on one window; `mimo.acceleration` may replace it.
         vae_batch: pictures encoded or decoded at a time.
+        vae_fixed_batch: fill up smaller batches, for a compiled autoencoder.
     """
 
     def __init__(
@@ -127,8 +126,8 @@ class MimoPipeline(DiffusionPipeline):
             scheduler=scheduler,
         )
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        self.denoise_window: WindowDenoiser = denoising_unet
         self.vae_batch = 4
+        self.vae_fixed_batch = False
 
     @classmethod
     def from_pretrained(
@@ -299,7 +298,7 @@ class MimoPipeline(DiffusionPipeline):
         for frame in pose_images:
             pose.append(resized(frame, width, height))
         frames = (resized(frame, width, height) for frame in background_images)
-        background = encode_video(self.vae, frames, device, self.vae_batch)
+        background = encode_video(self.vae, frames, device, self.vae_batch, fixed=self.vae_fixed_batch)
         if len(background) != len(pose) or not len(pose):
             raise ValueError(f"{len(pose)} pose images and {len(background)} background images")
         return ClipInputs(condition, background.transpose(0, 1)[None], pose)
@@ -326,7 +325,7 @@ class MimoPipeline(DiffusionPipeline):
             index = torch.tensor(window, device=device)
             pose = self.pose_features(inputs.pose.read(window))
             sample = torch.cat([latents[:, :, index], inputs.background[:, :, index].float()], 1).to(dtype)
-            velocity = torch.cat([self.denoise_window(sample, time, pose, one) for one in passes])
+            velocity = torch.cat([self.denoising_unet(sample, time, pose, one) for one in passes])
             total.index_add_(2, index, velocity.float())
             count.index_add_(2, index, torch.ones((1, 1, len(window), 1, 1), device=device))
         mean = total / count
@@ -342,7 +341,8 @@ class MimoPipeline(DiffusionPipeline):
 
     def decode(self, latents: Tensor) -> Iterator[np.ndarray]:
         """Frames of latents (1, 4, frames, h, w), one at a time: float32 (height, width, 3) in [0, 1]."""
-        return decode_video(self.vae, latents[0].transpose(0, 1), self.vae_batch)
+        frames = latents[0].transpose(0, 1)
+        return decode_video(self.vae, frames, self.vae_batch, fixed=self.vae_fixed_batch)
 
     def _check(self, sampling: Sampling) -> None:
         scale, limit = self.vae_scale_factor, self.denoising_unet.config.motion_max_seq_length

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,10 @@ def self_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (n, tokens, heads, dim), contiguous.
     """
-    return _fastest("self", query, key, _sdpa_kernels(query, key, value))
+    kernels = _sdpa_kernels(query, key, value)
+    if query.is_cuda:
+        kernels["triton"] = lambda: _triton().attend(query, key, value)
+    return _fastest("self", query, key, kernels)
 
 
 @self_attention.register_fake
@@ -75,13 +79,9 @@ def reference_attention(
     Returns:
         (n, tokens, heads, dim), contiguous.
     """
-    kernels: dict[str, Kernel] = {}
-    for name, run in _sdpa_kernels(query, key, value, bank_key, bank_value).items():
-        kernels[name] = run
+    kernels = _sdpa_kernels(query, key, value, bank_key, bank_value)
     if query.is_cuda:
-        from mimo.models.triton_attention import with_bank
-
-        kernels["triton"] = lambda: with_bank(query, key, value, bank_key, bank_value)
+        kernels["triton"] = lambda: _triton().attend(query, key, value, bank_key, bank_value)
     return _fastest("reference", query, bank_key, kernels)
 
 
@@ -104,15 +104,20 @@ def temporal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     for name in _names(query):
         kernels[name] = lambda name=name: _temporal_sdpa(name, query, key, value)  # type: ignore[misc]
     if query.is_cuda:
-        from mimo.models.triton_attention import over_frames
-
-        kernels["triton"] = lambda: over_frames(query, key, value)
+        kernels["triton"] = lambda: _triton().over_frames(query, key, value)
     return _fastest("temporal", query, key, kernels)
 
 
 @temporal_attention.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return query.new_empty(query.shape)
+
+
+def _triton() -> ModuleType:
+    """Our own kernels; an ImportError where Triton is missing rules them out."""
+    from mimo.models import triton_attention
+
+    return triton_attention
 
 
 def _names(query: Tensor) -> list[str]:
@@ -181,8 +186,8 @@ def _measure(what: str, kernels: dict[str, Kernel]) -> str:
                 logger.warning("attention %s: %s gives other numbers; not used", what, name)
                 continue
             times[name] = _milliseconds(run)
-        except (RuntimeError, ImportError) as error:
-            logger.debug("attention %s: %s does not run here: %s", what, name, str(error).split("\n")[0])
+        except Exception as error:  # a kernel that fails in whatever way is only not used
+            logger.info("attention %s: %s does not run here: %s", what, name, str(error).split("\n")[0])
     if not times:
         raise RuntimeError(f"attention {what}: no kernel runs on this device")
     best = min(times, key=lambda name: times[name])

@@ -1,0 +1,382 @@
+"""Speed, memory and equality of the diffusion synthesiser on one GPU, against plain eager code.
+
+Run from the repository's root: ``python -m benchmarks.synthesis``. Needs no weights: full-size networks with
+random values are made on the device. One run measures the plain eager implementation (`benchmarks.eager`) and
+the fast one side by side; every section can be left out, see ``--help``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.eager import EagerMimo
+from benchmarks.kernel_profile import kernel_table
+from benchmarks.random_weights import random_pipeline
+from mimo.acceleration import accelerate
+from mimo.encoding import decode_video, encode_video
+from mimo.models.attention import chosen_kernels, force_kernel
+from mimo.pipeline import MimoPipeline, Sampling
+from mimo.windows import closed_windows
+
+WINDOW = 24
+# Floating-point operations (2 a multiply-add) of one guided window-step of 24 frames at 784x784.
+TERA_EAGER, TERA_NEEDED = 199.45, 157.26
+SECTIONS = ("eager-step", "eager-clip", "eager-full", "single", "fast-step", "fast-clip", "fast-full", "long")
+
+
+class Report:
+    """Collects numbers and prints them as they come."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self._started = time.perf_counter()
+
+    def add(self, name: str, value: Any, unit: str = "") -> None:
+        """Record and print one value."""
+        self.values[name] = value
+        text = f"{value:.4g}" if isinstance(value, float) else value
+        print(f"[{time.perf_counter() - self._started:6.1f} s] {name}: {text} {unit}", flush=True)
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Peak memory and wall time of a block."""
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        started = time.perf_counter()
+        yield
+        torch.cuda.synchronize()
+        self.add(f"{name} seconds", time.perf_counter() - started, "s")
+        self.add(f"{name} peak", torch.cuda.max_memory_allocated() / 2**30, "GiB")
+
+
+class Inputs:
+    """Synthetic, seeded pictures and noise of a clip; smooth, moving, different in every frame."""
+
+    def __init__(self, frames: int, size: int) -> None:
+        self.count, self.size = frames, size
+        self._field = np.random.default_rng(7).integers(0, 256, (24, 24, 3), np.uint8)
+        self.reference = Image.fromarray(self._picture(3)).resize((size, size))
+        latent = size // 8
+        self.noise = torch.randn((1, 4, frames, latent, latent), generator=torch.Generator().manual_seed(1))
+
+    def _picture(self, shift: int) -> np.ndarray:
+        return np.roll(self._field, shift, axis=1)
+
+    def pose(self) -> Iterator[np.ndarray]:
+        """Pose frames, uint8 (size, size, 3): a coloured shape on black."""
+        for i in range(self.count):
+            frame = np.zeros((self.size, self.size, 3), np.uint8)
+            left = self.size // 4 + i % (self.size // 4)
+            texture = self._large(self._picture(i)[:12, :12])
+            frame[self.size // 8 : -self.size // 8, left : left + self.size // 4] = texture[
+                self.size // 8 : -self.size // 8, : self.size // 4
+            ]
+            yield frame
+
+    def background(self) -> Iterator[np.ndarray]:
+        """Background frames, uint8 (size, size, 3)."""
+        for i in range(self.count):
+            yield self._large(self._picture(i))
+
+    def _large(self, picture: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(picture).resize((self.size, self.size), Image.Resampling.BILINEAR))
+
+
+def timed(run: Callable[[], Any], repeats: int) -> float:
+    """Milliseconds of a call on the GPU: median of `repeats`, after one that warms up."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        run()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return float(np.median(times))
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Decibels between two videos in [0, 1]; identical ones give infinity."""
+    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return float("inf") if error == 0 else -10 * float(np.log10(error))
+
+
+def relative(value: Tensor, expected: Tensor) -> float:
+    """Largest difference as a share of the largest value."""
+    return float((value.float() - expected.float()).abs().max() / expected.float().abs().max())
+
+
+class Benchmark:
+    """All sections on one pipeline; eager ones first, since acceleration changes the weights' layout."""
+
+    def __init__(self, args: argparse.Namespace, report: Report) -> None:
+        self.args, self.report = args, report
+        self.device, self.dtype = torch.device(args.device), getattr(torch, args.dtype)
+        self.pipeline = random_pipeline(self.device, self.dtype)
+        self.eager = EagerMimo(self.pipeline)
+        self.window_inputs = Inputs(WINDOW, args.size)
+        self.eager_videos: dict[int, np.ndarray] = {}
+        self.eager_velocity: Tensor | None = None
+        weights = sum(p.numel() * p.element_size() for m in self._nets() for p in m.parameters())
+        report.add("weights", weights / 2**30, "GiB")
+
+    def run(self) -> None:
+        """Run the chosen sections."""
+        chosen = set(self.args.sections)
+        if "single" in chosen:
+            self.single_precision()
+        with self.eager.installed():
+            if chosen & {"eager-step", "fast-step"}:
+                self.eager_step()
+            if "eager-clip" in chosen:
+                self.eager_clip(self.window_inputs, "eager 24 frames")
+            if "eager-full" in chosen:
+                self.eager_clip(Inputs(self.args.frames, self.args.size), f"eager {self.args.frames} frames")
+        if not any(name.startswith(("fast", "long")) for name in chosen):
+            return
+        force_kernel(self.args.kernel)
+        accelerate(
+            self.pipeline,
+            compilation=self.args.compile,
+            compile_vae=self.args.compile_vae,
+            vae_batch=self.args.vae_batch,
+            cache=self.args.cache,
+        )
+        self.fast_step()
+        if "fast-clip" in chosen:
+            self.fast_clip(self.window_inputs, "fast 24 frames")
+        if "fast-full" in chosen:
+            self.fast_clip(Inputs(self.args.frames, self.args.size), f"fast {self.args.frames} frames")
+        if "long" in chosen:
+            self.fast_clip(Inputs(600, self.args.size), "fast 600 frames, 1 step", steps=1)
+
+    def eager_step(self) -> None:
+        """Time of a window-step in plain eager code, and its estimate for the whole clip."""
+        self._eager_reference()
+        sample, time_, pose = self._window_tensors()
+        self.eager_velocity = self.eager.window(sample, time_, pose)
+        if "eager-step" not in self.args.sections:
+            return
+        with self.report.section("eager steps"):
+            milliseconds = timed(lambda: self.eager.window(sample, time_, pose), self.args.repeats)
+        self._step_report("eager", milliseconds, TERA_EAGER)
+
+    def fast_step(self) -> None:
+        """Time of a window-step of the accelerated pipeline, its compile time, profile and equality."""
+        sample, time_, pose = self._window_tensors()
+        inputs = self._fast_inputs()
+        net = self.pipeline.denoising_unet
+
+        def step() -> Tensor:
+            return net(sample, time_, pose, inputs)
+
+        started = time.perf_counter()
+        velocity = step()
+        torch.cuda.synchronize()
+        self.report.add("fast first window-step (compile, kernel choice)", time.perf_counter() - started, "s")
+        for what, kernel in chosen_kernels().items():
+            self.report.add(f"kernel {what}", kernel)
+        if self.eager_velocity is not None:
+            self.report.add("fast to eager, one forward, relative", relative(velocity, self.eager_velocity))
+        with self.report.section("fast steps"):
+            milliseconds = timed(step, self.args.repeats)
+        self._step_report("fast", milliseconds, TERA_NEEDED)
+        images = np.stack(list(self.window_inputs.pose()))
+        self.report.add(
+            "pose features of a window", timed(lambda: self.pipeline.pose_features(images), 5), "ms"
+        )
+        if self.args.profile:
+            self.report.add("profile of a window-step", "\n" + kernel_table(step))
+
+    def eager_clip(self, inputs: Inputs, name: str) -> None:
+        """A whole clip in plain eager code."""
+        self._eager_reference()
+        pipeline = self.pipeline
+        with self.report.section(name):
+            started = time.perf_counter()
+            background = encode_video(pipeline.vae, inputs.background(), self.device, batch=1)
+            pose = self.eager.pose_features(list(inputs.pose()))
+            encoded = self._elapsed(started)
+            latents = self.eager.denoise(
+                pose,
+                background.transpose(0, 1)[None],
+                inputs.noise.to(self.device),
+                self.args.steps,
+                self.args.guidance,
+            )
+            denoised = self._elapsed(started)
+            frames = decode_video(pipeline.vae, latents[0].transpose(0, 1), batch=1)
+            video = self._collect(frames, inputs.count)
+            decoded = self._elapsed(started)
+        self.eager_videos[inputs.count] = video
+        self._parts(name, encoded, denoised, decoded)
+
+    def fast_clip(self, inputs: Inputs, name: str, steps: int | None = None) -> None:
+        """A whole clip through the pipeline's own interface, compared with the eager one if there is one."""
+        pipeline = self.pipeline
+        size = inputs.size
+        sampling = Sampling(size, size, steps or self.args.steps, self.args.guidance)
+        marks: list[float] = []
+
+        def mark(*_: Any) -> None:
+            if len(marks) < 1:
+                torch.cuda.synchronize()
+                marks.append(time.perf_counter())
+
+        self._warm_autoencoder()
+        with self.report.section(name):
+            started = time.perf_counter()
+            latents = pipeline.denoise(
+                inputs.reference,
+                inputs.pose(),
+                inputs.background(),
+                sampling,
+                latents=inputs.noise,
+                callback_on_step_end=mark,
+            )
+            denoised = self._elapsed(started)
+            video = self._collect(pipeline.decode(latents), inputs.count)
+            decoded = self._elapsed(started)
+        one_step = (denoised - (marks[0] - started)) / max(1, sampling.steps - 1)
+        self._parts(name, marks[0] - started - one_step, denoised, decoded)
+        if inputs.count in self.eager_videos and steps is None:
+            decibels = psnr(video, self.eager_videos[inputs.count])
+            self.report.add(f"{name}, PSNR to eager (first {len(video)} frames)", decibels, "dB")
+
+    def single_precision(self) -> None:
+        """One forward of few frames in float32 (no TensorFloat-32): fast against eager, and half types."""
+        full = random_pipeline(self.device, torch.float32)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        eager, frames = EagerMimo(full), 4
+        sample, time_, pose = self._window_tensors(frames, torch.float32)
+        with eager.installed():
+            self._eager_reference(eager)
+            expected = eager.window(sample, time_, pose)
+        condition = self._fast_inputs(full)
+        fast = full.denoising_unet(sample, time_, pose, condition)
+        self.report.add("float32, fast to eager, one forward, relative", relative(fast, expected))
+        for dtype in (torch.float16, torch.bfloat16):
+            full.to(dtype)
+            half = full.denoising_unet(sample.to(dtype), time_, pose.to(dtype), self._fast_inputs(full))
+            self.report.add(f"{dtype} to float32, one forward, relative", relative(half, expected))
+        del full, eager
+        torch.cuda.empty_cache()
+
+    def _nets(self) -> list[Any]:
+        p = self.pipeline
+        return [p.vae, p.image_encoder, p.reference_unet, p.denoising_unet, p.pose_guider]
+
+    def _eager_reference(self, eager: EagerMimo | None = None) -> None:
+        picture = self.window_inputs.reference
+        (eager or self.eager).read_reference(picture, np.asarray(picture))
+
+    def _fast_inputs(self, pipeline: MimoPipeline | None = None) -> Any:
+        pipeline, size = pipeline or self.pipeline, self.args.size
+        one = [next(self.window_inputs.pose())]
+        inputs = pipeline.encode(self.window_inputs.reference, one, one, Sampling(size, size))
+        inputs.pose.close()
+        return inputs.condition
+
+    def _window_tensors(self, frames: int = WINDOW, dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
+        """Noisy sample, timestep and pose features of one window; the same for eager and fast code."""
+        dtype, latent = dtype or self.dtype, self.args.size // 8
+        generator = torch.Generator(self.device).manual_seed(3)
+        sample = torch.randn((1, 8, frames, latent, latent), device=self.device, generator=generator)
+        channels = self.pipeline.denoising_unet.config.block_out_channels[0]
+        pose = torch.randn((frames, channels, latent, latent), device=self.device, generator=generator)
+        time_ = torch.tensor([519], device=self.device)
+        pose = pose.to(dtype).contiguous(memory_format=torch.channels_last)
+        return sample.to(dtype), time_, pose
+
+    def _warm_autoencoder(self) -> None:
+        """Compile the autoencoder's networks before a clip is timed."""
+        size, latent = self.args.size, self.args.size // 8
+        started = time.perf_counter()
+        picture = np.zeros((size, size, 3), np.uint8)
+        pipeline, batch, fixed = self.pipeline, self.pipeline.vae_batch, self.pipeline.vae_fixed_batch
+        encode_video(pipeline.vae, [picture], self.device, batch, fixed=fixed)
+        encode_video(pipeline.vae, [picture, picture + 1], self.device, 1)
+        list(
+            decode_video(
+                pipeline.vae, torch.zeros((1, 4, latent, latent), device=self.device), batch, fixed=fixed
+            )
+        )
+        torch.cuda.synchronize()
+        self.report.add("autoencoder warm-up", time.perf_counter() - started, "s")
+
+    def _collect(self, frames: Iterator[np.ndarray], count: int) -> np.ndarray:
+        """Take all frames, keep those of one window."""
+        kept = [frame for i, frame in enumerate(frames) if i < WINDOW]
+        assert len(kept) == min(count, WINDOW)
+        return np.stack(kept)
+
+    def _elapsed(self, started: float) -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    def _parts(self, name: str, encoded: float, denoised: float, decoded: float) -> None:
+        self.report.add(f"{name}, encoding", encoded, "s")
+        self.report.add(f"{name}, denoising", denoised - encoded, "s")
+        self.report.add(f"{name}, decoding", decoded - denoised, "s")
+
+    def _step_report(self, name: str, milliseconds: float, tera: float) -> None:
+        windows = len(closed_windows(self.args.frames))
+        self.report.add(f"{name} window-step", milliseconds, "ms")
+        if self.args.size == 784:
+            self.report.add(f"{name} rate (operations of its own work)", tera / milliseconds * 1e3, "TFLOP/s")
+        total = milliseconds * windows * self.args.steps / 1e3
+        self.report.add(f"{name} denoising of {self.args.frames} frames, from the window-step", total, "s")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sections", nargs="+", choices=SECTIONS, default=[s for s in SECTIONS if s != "eager-full"]
+    )
+    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--size", type=int, default=784)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--guidance", type=float, default=3.5)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", choices=["float16", "bfloat16"], default="float16")
+    parser.add_argument("--compile", choices=["off", "default", "max-autotune"], default="default")
+    parser.add_argument("--compile-vae", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--vae-batch", type=int, default=4)
+    parser.add_argument("--kernel", help="force one attention kernel: cudnn, flash, efficient, triton")
+    parser.add_argument("--repeats", type=int, default=5, help="timed window-steps")
+    parser.add_argument("--profile", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "mimo-compiled")
+    parser.add_argument("--output", type=Path, help="write the numbers as JSON")
+    args = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("mimo").setLevel(logging.INFO)
+    report = Report()
+    report.add("device", f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    try:
+        with torch.no_grad():
+            Benchmark(args, report).run()
+    finally:
+        if args.output is not None:
+            args.output.write_text(json.dumps(report.values, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
