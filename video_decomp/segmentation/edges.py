@@ -26,8 +26,8 @@ def refine(image: np.ndarray, soft: np.ndarray, cell: float, plate: Plate | None
         (height, width) float32 0..1.
     """
     rows, columns = _surroundings(soft, round(16 * cell))
-    lab = cv2.cvtColor(np.ascontiguousarray(image[rows, columns]), cv2.COLOR_RGB2LAB).astype(np.float32)
-    part = _follow_colours(lab / 255, soft[rows, columns], cell)
+    lab = cv2.cvtColor(np.ascontiguousarray(image[rows, columns]), cv2.COLOR_RGB2LAB)
+    part = _follow_colours(lab.astype(np.float32) / 255, soft[rows, columns], cell)
     if plate is not None:
         part = apply_plate(Plate(plate.lab[rows, columns], plate.trust[rows, columns]), lab, part, cell)
     refined = np.zeros_like(soft)

@@ -100,11 +100,11 @@ def _median(frames: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def apply_plate(plate: Plate, lab: np.ndarray, soft: np.ndarray, cell: float) -> np.ndarray:
-    """Sharpen a soft mask's edge by comparing each pixel with the background and the person's colour near by.
+    """Correct a soft mask by comparing each pixel with the background.
 
     Args:
         plate: cut to the same place as the others.
-        lab: (height, width, 3) float32, the frame in OpenCV's 8-bit Lab.
+        lab: (height, width, 3) uint8, the frame in OpenCV's Lab.
         soft: (height, width) float32 0..1.
         cell: size in pixels of one cell of the network's mask, the scale of its errors.
 
@@ -112,22 +112,56 @@ def apply_plate(plate: Plate, lab: np.ndarray, soft: np.ndarray, cell: float) ->
         (height, width) float32 0..1; as it was where the plate gives no evidence.
     """
     inside = (soft > 0.5).astype(np.uint8)
-    background = plate.lab.astype(np.float32)
     far = (cv2.dilate(inside, _square(round(6 * cell))) == 0) & (plate.trust > 0)
     outside = far.astype(np.float32)
+    colours = lab.astype(np.float32)
     # The light may have changed since: shift the plate by the smooth difference around the person.
-    background += _local_mean(lab - background, outside, 12 * cell)
-    surprise = _local_mean(_distance(lab, background), outside, 12 * cell)
+    background = plate.lab.astype(np.float32)
+    background += _local_mean(colours - background, outside, 12 * cell)
+    change = _distance(colours, background)
+    still = np.clip(1.5 - _local_mean(change, outside, 12 * cell) / 12, 0, 1)
+    trust = plate.trust * still
+    soft = soft * (1 - _uncovered(colours, background, change, cell) * trust)
+    return _sharpen(colours, background, soft, trust, cell)
+
+
+def _uncovered(colours: np.ndarray, background: np.ndarray, change: np.ndarray, cell: float) -> np.ndarray:
+    """Where the background is seen: its texture is there (normalised cross-correlation), and its colours.
+
+    Colours alone would take bites out of a person dressed like the background; its texture is not on clothes.
+
+    Returns:
+        (height, width) float32, 0 (nothing said) to 1 (background).
+    """
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, (0, 0), 1.5 * cell)
+
+    here, there = np.ascontiguousarray(colours[..., 0]), np.ascontiguousarray(background[..., 0])
+    mean_here, mean_there = mean(here), mean(there)
+    variance_here = np.maximum(mean(here * here) - mean_here**2, 0)
+    variance_there = np.maximum(mean(there * there) - mean_there**2, 0)
+    covariance = mean(here * there) - mean_here * mean_there
+    correlation = covariance / np.sqrt((variance_here + 4) * (variance_there + 4))
+    textured = np.clip((correlation - 0.6) / 0.2, 0, 1)
+    return textured * np.clip(2 - mean(change) / 10, 0, 1)
+
+
+def _sharpen(
+    colours: np.ndarray, background: np.ndarray, soft: np.ndarray, trust: np.ndarray, cell: float
+) -> np.ndarray:
+    """Near the mask's edge: how far each pixel is from the background towards the person's colour near by."""
+    inside = (soft > 0.5).astype(np.uint8)
     core = (cv2.erode(inside, _disc(round(2 * cell))) > 0).astype(np.float32)
-    person = _local_mean(lab, core, 3 * cell)
+    person = _local_mean(colours, core, 3 * cell)
     contrast = _distance(person, background)
-    towards = ((lab - background) * (person - background)) @ _WEIGHTS
+    towards = ((colours - background) * (person - background)) @ _WEIGHTS
     alpha = np.clip(towards / np.maximum(contrast**2, 1), 0, 1)
     reach = cv2.dilate(core, _square(round(6 * cell))) > 0
-    trust = plate.trust * reach * np.clip(contrast / 40, 0, 1) * np.clip(1.5 - surprise / 12, 0, 1)
+    weight = trust * reach * np.clip(contrast / 40, 0, 1)
     band = _disc(round(2 * cell))
     unsure = (cv2.dilate(inside, band) > cv2.erode(inside, band)) | ((soft > 0.1) & (soft < 0.9))
-    return np.where(unsure, soft + trust * (alpha - soft), soft).astype(np.float32)
+    return np.where(unsure, soft + weight * (alpha - soft), soft).astype(np.float32)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
