@@ -365,3 +365,29 @@ def test_interlaced_is_made_progressive(tmp_path: Path) -> None:
     assert len(frames) == len(combed) == 50
     comb = [np.abs(np.diff(frame, axis=0)).mean() for frame in (frames[20], combed[20])]
     assert comb[0] < 0.25 * comb[1]
+
+
+def test_frames_that_change_size_keep_the_picture(tmp_path: Path) -> None:
+    """A stream may switch its resolution; the output keeps that of the first frame."""
+    small, large = (corners(tmp_path / f"{w}.ts", (w, w // 2)) for w in (128, 256))
+    (tmp_path / "list.txt").write_text(f"file {small}\nfile {large}\n")
+    ffmpeg("-f", "concat", "-safe", "0", "-i", tmp_path / "list.txt", "-c", "copy", tmp_path / "both.ts")
+    ingested(tmp_path / "both.ts", tmp_path / "out")
+    frames = list(VideoReader(tmp_path / "out" / "vid.mp4"))
+    assert len(frames) in (20, 21)
+    for frame in frames:
+        assert frame.shape == (64, 128, 3)
+        assert np.abs(quarters(frame) - CORNERS).max() < 6
+
+
+def test_killed_ingest_leaves_no_video_and_can_be_repeated(tmp_path: Path) -> None:
+    source = make(tmp_path / "a.mp4", H264, frames=250, seconds=8)
+    command = [sys.executable, "-m", "video_decomp.ingest", str(source), "--template", str(tmp_path / "out")]
+    killed = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not list(tmp_path.glob("out/.vid.part*")):
+        pass
+    killed.kill()
+    assert killed.wait() == -9
+    assert not (tmp_path / "out" / "vid.mp4").exists()
+    ingested(source, tmp_path / "out")
+    assert numbers(tmp_path / "out" / "vid.mp4") == list(range(250))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -39,7 +40,8 @@ def decode(source: Source, start: Fraction, problems: Counter[str]) -> Iterator[
     last: Fraction | None = None
     with opened(source.path) as (container, stream):
         if target is not None:
-            container.seek(target, stream=stream)
+            with suppress(av.FFmpegError):  # a file that cannot seek is decoded from its beginning
+                container.seek(target, stream=stream)
         for number, frame in enumerate(_decoded(container, stream, problems)):
             time = number / source.rate if not len(source.times) else _time(frame)
             if time is None or (last is not None and time <= last):

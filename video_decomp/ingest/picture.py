@@ -40,11 +40,13 @@ class Geometry:
     """How stored pixels become output pixels.
 
     Attributes:
+        stored: (width, height) of the first frame as stored; later frames of another size are brought to it.
         upright: filters that undo the camera's rotation.
         crop: (x, y, width, height) of the upright picture in stored pixels.
         size: (width, height) of the output.
     """
 
+    stored: tuple[int, int]
     upright: list[tuple[str, str]]
     crop: tuple[int, int, int, int]
     size: tuple[int, int]
@@ -80,16 +82,16 @@ def plan_geometry(
     scale = min(Fraction(1), Fraction(short_side, min(shown_width, shown_height)))
     if scale == aspect == 1:
         size = (shown_width // 2 * 2, shown_height // 2 * 2)
-        stored = (x, y, *size)
+        kept = (x, y, *size)
     else:
         size = (round(shown_width * scale / 2) * 2, round(shown_height * scale / 2) * 2)
-        stored = (int(x / wide), int(y / high), int(shown_width / wide), int(shown_height / high))
+        kept = (int(x / wide), int(y / high), int(shown_width / wide), int(shown_height / high))
     if min(size) < SMALLEST_SIDE:
         raise Rejected(
             f"{source.path}: the picture is only {size[0]} × {size[1]} pixels; "
             f"give a video of at least {SMALLEST_SIDE} pixels a side"
         )
-    return Geometry(upright, stored, size)
+    return Geometry((frame.width, frame.height), upright, kept, size)
 
 
 def _upright(frame: av.VideoFrame) -> list[tuple[str, str]]:
@@ -134,6 +136,8 @@ class Converter:
                 width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
             )
         ]
+        if (frame.width, frame.height) != self.plan.stored:
+            nodes.append(graph.add("scale", "{}:{}".format(*self.plan.stored)))
         nodes += [graph.add(name, arguments or None) for name, arguments in self.plan.upright]
         nodes.append(graph.add("crop", f"w={width}:h={height}:x={x}:y={y}"))
         nodes.append(graph.add("scale", ":".join(_scaling(frame, self.plan.size))))

@@ -95,10 +95,12 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise Rejected(f"{path}: no such file; check the path")
     try:
         container = av.open(local_url(path), options={"protocol_whitelist": "file,crypto,data"})
+    except av.PermissionError:
+        raise Rejected(f"{path}: may not be read; change its permissions") from None
     except av.FFmpegError as error:
         raise Rejected(
             f"{path}: cannot be opened as a video ({error.strerror}); it is damaged, "
-            "cut off before its index or no video; export it again, for instance as MP4"
+            "cut off before its index or no video; export it again, such as to MP4"
         ) from None
     with container:
         kind = container.format.name
@@ -107,8 +109,8 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise Rejected(f"{path}: holds no moving pictures, only sound or other data; give a video")
-        if not stream.width or not stream.height:
-            raise Rejected(f"{path}: its pictures cannot be decoded; export it again, for instance as H.264")
+        if stream.codec_context is None or not stream.width or not stream.height:
+            raise Rejected(f"{path}: its pictures cannot be decoded; export it again, such as to H.264")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = DECODER_THREADS
         yield container, stream
