@@ -38,7 +38,7 @@ class Settings(StageSettings):
     )
     min_frames: int = Field(4, ge=2, description="frames in which something must be hidden")
     reach: float = Field(
-        0.6, gt=0, le=3, description="how far around the hidden places a thing is outlined, in body heights"
+        1.0, gt=0, le=3, description="how far around the hidden places a thing is outlined, in body heights"
     )
     feather: float = Field(1.2, ge=0, le=10, description="softness of the edge, pixels")
 

@@ -25,10 +25,13 @@ def coarse_outline(picture: np.ndarray, core: np.ndarray, behind: np.ndarray) ->
         (h, w) bool, the parts connected with the core.
     """
     wide = max(9, round(max(core.shape) / 18)) | 1
+    sure = cv2.erode(core.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     labels = np.full(core.shape, cv2.GC_PR_BGD, np.uint8)
     labels[cv2.dilate(core.astype(np.uint8), np.ones((wide, wide), np.uint8)) > 0] = cv2.GC_PR_FGD
     labels[behind] = cv2.GC_BGD
-    labels[core] = cv2.GC_FGD
+    # A rim of the known places may be an error of the fit.
+    labels[core] = cv2.GC_PR_FGD
+    labels[sure if sure.any() else core] = cv2.GC_FGD
     found = _cut(_texture_picture(picture), labels, COARSE_ROUNDS)
     return connected_to(_filled(found), core)
 

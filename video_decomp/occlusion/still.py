@@ -74,6 +74,7 @@ def _seeds(hidden: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Pixels that surely belong to things in front, and pixels that surely are behind the person."""
     allowed = seen * 4 <= hidden * SURE
     weak = (hidden > 0) & allowed
+    weak = cv2.morphologyEx(weak.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     core = connected_to(weak, (hidden >= STRONG_VIEWS) & allowed)
     behind = (seen >= 2 * SURE) & ~core
     behind = cv2.erode(behind.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
@@ -103,7 +104,8 @@ def _refined(
         for side, limit in zip(box, plate.shape[:2], strict=True)
     )
     size = (columns.stop - columns.start, rows.stop - rows.start)
-    full = [_enlarged(area[box], size) for area in (outline, core & outline, behind)]
+    sure = cv2.erode((core & outline).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    full = [_enlarged(area[box], size) for area in (outline, sure if sure.any() else core, behind)]
     mask = np.zeros(plate.shape[:2], bool)
     mask[rows, columns] = fine_outline(plate[rows, columns], *full)
     return StillThing(mask, round(float(np.sqrt(max(0.0, agreement) * contrast)), 2))
