@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
 
 import av
 from av.container import InputContainer
@@ -64,24 +64,33 @@ def _decoded(
     container: InputContainer, stream: VideoStream, problems: Counter[str]
 ) -> Iterator[av.VideoFrame]:
     """Whole frames; interlaced ones are made progressive."""
-    deinterlace: Graph | None = None
-    for number, frame in enumerate(_raw(container, stream, problems)):
-        if number == 0 and frame.interlaced_frame:
-            problems["interlaced"] += 1
-            deinterlace = Graph()
-            deinterlace.link_nodes(
-                deinterlace.add_buffer(template=stream),
-                deinterlace.add("bwdif", "mode=send_frame"),
-                deinterlace.add("buffersink"),
-            ).configure()
-        if deinterlace is None:
-            yield frame
-        else:
-            deinterlace.vpush(frame)
-            yield from _pulled(deinterlace)
-    if deinterlace is not None:
-        deinterlace.vpush(None)
-        yield from _pulled(deinterlace)
+    frames = _raw(container, stream, problems)
+    first = next(frames, None)
+    if first is None:
+        return
+    frames = chain([first], frames)
+    if first.interlaced_frame:
+        problems["interlaced"] += 1
+        frames = _deinterlaced(frames)
+    yield from frames
+
+
+def _deinterlaced(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    for _, alike in groupby(frames, lambda frame: (frame.width, frame.height, frame.format.name)):
+        graph: Graph | None = None
+        for frame in alike:
+            if graph is None:
+                graph = Graph()
+                source = graph.add_buffer(
+                    width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+                )
+                graph.link_nodes(source, graph.add("bwdif", "mode=send_frame"), graph.add("buffersink"))
+                graph.configure()
+            graph.vpush(frame)
+            yield from _pulled(graph)
+        if graph is not None:
+            graph.vpush(None)
+            yield from _pulled(graph)
 
 
 def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:

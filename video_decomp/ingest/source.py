@@ -25,6 +25,8 @@ NO_VIDEO = {"image2": "a still picture", "tty": "a text file", "ico": "a still p
 # A file of these seconds less than it promises was cut off.
 MISSING_SECONDS = 0.5
 LONG_GAP_SECONDS = 5
+# The second field of an interlaced frame may be a packet without a time; more of them, and there is no clock.
+UNTIMED_SHARE = 0.6
 # A frame rate is even when this share of the steps is like the median; the rest are frames left out.
 EVEN_SHARE = 0.9
 
@@ -153,7 +155,8 @@ def scan(path: Path) -> Source:
         promised = Fraction(container.duration or 0, av.time_base)
         if damaged or packets < stream.frames or (end and promised - end > MISSING_SECONDS):
             warnings.append("the file is damaged or cut off: what is whole of it is used")
-        if untimed:
+        timeless = untimed > UNTIMED_SHARE * packets
+        if timeless:
             times, keys = [], []
             warnings.append("the file has no time stamps: an even frame rate is assumed")
         table = np.unique(np.array(times, np.int64))
@@ -161,7 +164,7 @@ def scan(path: Path) -> Source:
         declared = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
         if len(table) > 1 and int(np.diff(table).max()) * time_base > LONG_GAP_SECONDS:
             warnings.append(f"there is a gap of more than {LONG_GAP_SECONDS} s between two frames")
-        rate, variable = frame_rate(table, time_base, declared[::-1] if untimed else declared)
+        rate, variable = frame_rate(table, time_base, declared[::-1] if timeless else declared)
         if variable:
             warnings.append("the frame rate varies: each output frame shows the source frame nearest in time")
         return Source(
@@ -176,7 +179,7 @@ def scan(path: Path) -> Source:
             times=table,
             keys=np.unique(np.array(keys, np.int64)),
             time_base=time_base,
-            frames=packets if untimed else len(table),
+            frames=packets if timeless else len(table),
             rate=rate,
             variable=variable,
             audio=_audio(container),
