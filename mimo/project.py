@@ -178,8 +178,16 @@ class Project:
         ]
 
     def digest(self, stage: str, name: str = "") -> str:
-        """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`)."""
-        return _digest(stage, self.backend(stage, name))
+        """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`).
+
+        A setting called ``STAGE_backend`` says that the stage also uses a backend of another stage.
+        """
+        used = [(stage, self.backend(stage, name))]
+        for key, value in self.settings(stage, name).model_dump().items():
+            other = key.removesuffix("_backend")
+            if other != key and other in STAGES:
+                used.append((other, value))
+        return _digest(main_module(stage), tuple(used))
 
     def extra_files(self, stage: str, name: str = "") -> list[str]:
         """Files that a stage's settings name, so that the stage runs again when one changes."""
@@ -315,10 +323,10 @@ def _settings_class(stage: str, backend: str | None, where: str) -> type[StageSe
 
 
 @cache
-def _digest(stage: str, backend: str) -> str:
-    main = main_module(stage)
-    if not backend:
-        return fingerprint(main)
+def _digest(main: str, used: tuple[tuple[str, str], ...]) -> str:
+    """Digest of a command line's module and of some (stage, backend)."""
+    modules = [f"{STAGES[stage]}.{backend.replace('-', '_')}" for stage, backend in used if backend]
+    names = {f"{stage}/{backend}" for stage, backend in used}
     files = weights.registry().files.values()
-    used = tuple(str(file.sha256 or file.builder) for file in files if f"{stage}/{backend}" in file.needed_by)
-    return fingerprint(main, f"{STAGES[stage]}.{backend.replace('-', '_')}", also=used)
+    digests = [file.sha256 or file.builder or "" for file in files if names & set(file.needed_by)]
+    return fingerprint(main, *modules, also=tuple(digests))

@@ -14,6 +14,7 @@ from mimo.fingerprint import PACKAGES, sources
 from mimo.project import STAGES, backend_names, main_module
 
 ROOT = Path(__file__).parent.parent
+USES_BACKENDS_OF = {"character": ["pose"]}
 BROUGHT_ALONG = {"pydantic_core": "pydantic"}
 
 
@@ -27,7 +28,10 @@ def pinned() -> dict[str, str]:
 
 def imported(stage: str) -> set[str]:
     """Distributions that a stage and its backends import, wherever in their code."""
-    backends = [f"{STAGES[stage]}.{name.replace('-', '_')}" for name in backend_names(stage)]
+    used = [stage, *USES_BACKENDS_OF.get(stage, [])]
+    backends = [
+        f"{STAGES[other]}.{name.replace('-', '_')}" for other in used for name in backend_names(other)
+    ]
     names = set()
     for path in sources((main_module(stage), *backends)).values():
         for node in ast.walk(ast.parse(path.read_bytes())):

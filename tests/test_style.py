@@ -9,6 +9,7 @@ import pytest
 
 from mimo.fingerprint import sources
 from mimo.project import STAGES, backend_names, main_module
+from mimo.weights import registry
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path for package in ("mimo", "video_decomp") for path in (ROOT / package).rglob("*.py"))
@@ -53,3 +54,9 @@ def test_nothing_is_swallowed(path):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"{path}:{node.lineno}: bare except"
             assert not all(isinstance(part, ast.Pass) for part in node.body), f"{path}:{node.lineno}: pass"
+
+
+def test_model_files_name_backends_that_exist():
+    known = {f"{stage}/{name}" for stage in STAGES for name in backend_names(stage)} | {"demo", "benchmarks"}
+    needed = {user for entry in registry().files.values() for user in entry.needed_by}
+    assert needed <= known

@@ -35,7 +35,7 @@ class CharacterSettings(StageSettings):
     min_overlap: float = Field(
         0.6, ge=0, le=1, description="least overlap (IoU) of the fitted body and the mask that is accepted"
     )
-    pose_backend: str = Field("mediapipe", description="backend of the pose stage that fits the body")
+    pose_backend: str = Field("anny", description="backend of the pose stage that fits the body")
     pose_settings: dict[str, Any] = Field({}, description="settings of that backend")
 
 
