@@ -88,7 +88,7 @@ class Motion:
     def save(self, path: Path | str) -> None:
         """Write the motion, whole or not at all."""
         types = {"model": np.str_, "visible": np.bool_}
-        values = {
+        values: dict[str, Any] = {
             field.name: np.asarray(getattr(self, field.name), types.get(field.name, np.float32))
             for field in fields(self)
         }

@@ -1,0 +1,73 @@
+"""Command line of the pose stage: ``vid.mp4`` and ``mask.mp4`` become ``motion.npz`` and ``sdc.mp4``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from mimo.stage import Rejected, backend_arguments, progress, run, write_record
+from mimo.video import VideoError, VideoReader, VideoWriter
+from video_decomp.pose.render import Coverage, motion_code
+
+STAGE = "video_decomp.pose"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stage; see the module's help."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {STAGE}",
+        description="Fit a body to a template's video: writes motion.npz, sdc.mp4 and records/pose.json.",
+    )
+    parser.add_argument("--template", type=Path, required=True, help="folder with vid.mp4 and mask.mp4")
+    args, backend = backend_arguments(parser, STAGE, "anny", argv)
+    template: Path = args.template
+
+    def work() -> None:
+        started = time.perf_counter()
+        frames, masks = open_pair(template)
+        pairs = progress(zip(frames, masks, strict=True), "landmarks", len(frames))
+        estimate = backend.estimate(pairs, float(frames.info.fps), args.settings)
+        estimate.motion.save(template / "motion.npz")
+        coverage = Coverage()
+        with VideoWriter(template / "sdc.mp4", frames.info.fps) as writer:
+            drawn = motion_code(estimate.motion, masks, coverage)
+            for image in progress(drawn, "drawing", len(frames)):
+                writer.write(image)
+        seconds = (time.perf_counter() - started) / len(frames)
+        write_record(
+            template / "records" / "pose.json",
+            stage="pose",
+            backend=args.backend,
+            settings=args.settings,
+            metrics=estimate.metrics
+            | {"mask_iou_median": round(coverage.median, 4), "seconds_per_frame": round(seconds, 3)},
+            warnings=estimate.warnings,
+            weights=estimate.weights,
+        )
+
+    return run(work)
+
+
+def open_pair(template: Path) -> tuple[VideoReader, VideoReader]:
+    """The template's video and masks.
+
+    Raises:
+        Rejected: one is missing or damaged, or they differ in length or size.
+    """
+    try:
+        frames, masks = VideoReader(template / "vid.mp4"), VideoReader(template / "mask.mp4", gray=True)
+    except VideoError as error:
+        raise Rejected(f"{error}; run the stages before this one") from error
+    if (frames.info.frames, frames.info.width, frames.info.height) != (
+        masks.info.frames,
+        masks.info.width,
+        masks.info.height,
+    ):
+        raise Rejected(f"{template}: vid.mp4 and mask.mp4 differ in length or size; run segmentation again")
+    return frames, masks
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Embedded pose backend: BlazePose landmarks and the mask's outline, fitted with the Anny body.
+
+No weights beyond BlazePose's are needed, and it runs on a CPU. After SMPLify (Bogo et al. 2016) in spirit;
+solved by Gauss-Newton over whole windows of the clip, so that motion is smooth without a filter afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from scipy.spatial.transform import Rotation
+
+from mimo.body.model import WEIGHTS, Topology
+from mimo.body.motion import Motion
+from mimo.stage import Rejected, StageSettings
+from video_decomp.blazepose import LandmarkNetwork
+from video_decomp.pose.fit import ClipFit, Plan
+from video_decomp.pose.interface import Estimate
+from video_decomp.pose.kinematics import Kinematics, State
+from video_decomp.pose.metrics import fit_metrics
+from video_decomp.pose.objective import Errors
+from video_decomp.pose.observations import Observations, observe
+from video_decomp.pose.skeleton import Skeleton
+
+
+class Settings(StageSettings):
+    """Settings of the backend `anny`."""
+
+    network: Literal["full", "heavy"] = Field(
+        "full", description="BlazePose network: full, or heavy (twice the time)"
+    )
+    focal_length: float | None = Field(
+        None, description="focal length in pixels of the video; by default the long side of the picture", gt=0
+    )
+    outline: bool = Field(True, description="fit the body's outline to the mask")
+    smoothness: float = Field(
+        1.0, description="above 1 the motion is smoother, below 1 it follows closer", gt=0, le=20
+    )
+    window: int = Field(120, description="frames fitted at once; memory grows with it", ge=30, le=600)
+    shape_frames: int = Field(
+        40, description="frames that the person's build is estimated from", ge=1, le=200
+    )
+    threads: int = Field(2, description="threads of the landmark network", ge=1, le=64)
+
+
+def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settings: Settings) -> Estimate:
+    """Find the person's body and motion; see `video_decomp.pose.interface.Backend`.
+
+    Raises:
+        Rejected: no frame shows a person.
+    """
+    iterator = iter(frames)
+    first = next(iterator)
+    height, width = first[0].shape[:2]
+    focal = settings.focal_length or float(max(height, width))
+    camera = np.array([focal, width / 2, height / 2, width, height], np.float32)
+    network = LandmarkNetwork(settings.network, settings.threads)
+    observations = observe(itertools.chain([first], iterator), network, focal)
+    if not observations.seen.any():
+        raise Rejected(
+            "pose: no frame shows a person whose joints can be found; check the mask or the subject"
+        )
+    kinematics = Kinematics(Skeleton.of(Topology.load()))
+    fit = ClipFit(kinematics, observations, camera, _errors(settings, fps), _plan(settings))
+    state = fit.run()
+    motion = _motion(fit, state)
+    warnings = []
+    filled = int((~observations.seen).sum())
+    if filled:
+        warnings.append(f"{filled} of {len(motion)} frames show no person; their pose is interpolated.")
+    return Estimate(motion, fit_metrics(fit, state), warnings, [network.weights_name, WEIGHTS])
+
+
+def _errors(settings: Settings, fps: float) -> Errors:
+    """Expected residuals at this frame rate: accelerations shrink with the square of the frame time."""
+    base = Errors()
+    factor = (30 / fps) ** 2 / settings.smoothness
+    across, up, away = (size * factor for size in base.slide)
+    return Errors(turn=base.turn * factor, angle=base.angle * factor, slide=(across, up, away))
+
+
+def _plan(settings: Settings) -> Plan:
+    return Plan(
+        shape_frames=settings.shape_frames,
+        window=settings.window,
+        overlap=min(12, settings.window // 3),
+        outline=settings.outline,
+    )
+
+
+def _motion(fit: ClipFit, state: State) -> Motion:
+    observations: Observations = fit.observations
+    body = fit.body(state.shape)
+    skeleton = fit.kinematics.skeleton
+    return Motion(
+        model=skeleton.topology.model,
+        shape=state.shape.astype(np.float32),
+        rest_vertices=body.rest_vertices,
+        rest_bones=body.rest_bones,
+        rotations=skeleton.rotations(state.angles).astype(np.float32),
+        root_rotation=Rotation.from_matrix(state.root).as_rotvec().astype(np.float32),
+        translation=state.translation.astype(np.float32),
+        camera=fit.camera,
+        confidence=observations.visibility.mean(1).astype(np.float32),
+        visible=observations.seen,
+        ground=np.zeros(4, np.float32),
+    )

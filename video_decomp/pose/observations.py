@@ -1,0 +1,218 @@
+"""What is seen of the person: BlazePose landmarks and the mask's outline, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi, roi_from_box
+
+SURE = 0.5  # score from which the landmark network's person is taken for one
+MIN_PIXELS = 64  # smaller masks are specks
+AGREEMENT = 0.05  # mean distance up to which two looks are the same, part of the person's size
+OUTLINE_STEP = 0.012  # distance of outline points, part of the person's height
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Edge of a mask.
+
+    Attributes:
+        points: (N, 2) float32 pixels.
+        normals: (N, 2) float32 unit vectors, outwards.
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the landmark network said about a region: `landmarks` (33, 2) pixels, `world` (33, 3) metres in
+    camera axes, `visibility` (33,) and `score`, both 0..1."""
+
+    landmarks: np.ndarray
+    world: np.ndarray
+    visibility: np.ndarray
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Small numbers of all frames of a clip; no pictures.
+
+    Attributes:
+        size: width, height of the frames, pixels.
+        seen: (T,) bool, landmarks were found.
+        landmarks: (T, 33, 2) pixels; 0 where not seen.
+        world: (T, 33, 3) metres relative to the hips, camera axes; 0 where not seen.
+        visibility: (T, 33) 0..1; 0 where not seen.
+        outlines: T outlines, empty where there is no mask.
+        scale: person's height in the picture, pixels: median extent of the landmarks.
+    """
+
+    size: tuple[int, int]
+    seen: np.ndarray
+    landmarks: np.ndarray
+    world: np.ndarray
+    visibility: np.ndarray
+    outlines: tuple[Outline, ...]
+    scale: float
+
+
+def observe(
+    frames: Iterable[tuple[np.ndarray, np.ndarray]], network: LandmarkNetwork, focal: float
+) -> Observations:
+    """Look at a clip once.
+
+    Args:
+        frames: RGB frames (h, w, 3) and their masks (h, w), uint8; at least one.
+        network: BlazePose's landmark network.
+        focal: focal length in pixels, to turn world landmarks from the line of sight to camera axes.
+    """
+    looks: list[list[Look]] = []
+    outlines: list[Outline] = []
+    size = (0, 0)
+    for image, mask in frames:
+        size = (image.shape[1], image.shape[0])
+        looks.append(_looks(image, mask, network, focal))
+        outlines.append(outline(mask))
+    chosen = steady(looks)
+    nothing = Look(np.zeros((33, 2)), np.zeros((33, 3)), np.zeros(33), 0.0)
+    best = [nothing if look is None else look for look in chosen]
+    seen = np.array([look is not None for look in chosen])
+    landmarks = np.stack([look.landmarks for look in best])
+    extent = np.ptp(landmarks[seen], axis=1).max(1) if seen.any() else np.ones(1)
+    return Observations(
+        size,
+        seen,
+        landmarks,
+        np.stack([look.world for look in best]),
+        np.stack([look.visibility for look in best]),
+        tuple(outlines),
+        # Landmarks reach from the eyes to the toes: about 0.93 of the height.
+        float(np.median(extent)) / 0.93,
+    )
+
+
+def _looks(image: np.ndarray, mask: np.ndarray, network: LandmarkNetwork, focal: float) -> list[Look]:
+    """Landmarks of the masked person in two regions: the upright one about the mask's box, and the next.
+
+    The network sometimes takes a person for one seen from behind, mostly in only one of the two.
+    """
+    box = mask_box(mask)
+    if box is None:
+        return []
+    size = (image.shape[1], image.shape[0])
+    first = network.run(image, roi_from_box(*(float(value) for value in box)))
+    second = network.run(image, first.next_roi)
+    return [_as_look(one, size, focal) for one in (first, second) if one.score >= SURE]
+
+
+def _as_look(one: PoseLandmarks, size: tuple[int, int], focal: float) -> Look:
+    return Look(
+        one.image[:, :2].astype(float),
+        one.world @ _towards(one.roi, size, focal).T,
+        (one.visibility * one.presence).astype(float),
+        one.score,
+    )
+
+
+def steady(looks: list[list[Look]]) -> list[Look | None]:
+    """Of several looks at each frame, the sequence that changes least (Viterbi); agreeing looks are averaged.
+
+    Args:
+        looks: none or more for each frame.
+
+    Returns:
+        One for each frame, nothing where there was none.
+    """
+    chosen: list[Look | None] = []
+    costs: list[np.ndarray] = []
+    backs: list[np.ndarray] = []
+    previous: list[Look] = []
+    for frame in looks:
+        own = np.array([1 - look.score for look in frame])
+        if previous and frame:
+            change = np.array([[_distance(old, new) for old in previous] for new in frame]) + costs[-1]
+            backs.append(change.argmin(1))
+            costs.append(change.min(1) + own)
+        else:
+            backs.append(np.full(len(frame), -1))
+            costs.append(own)
+        previous = frame
+    index = -1
+    for frame, cost, back in zip(reversed(looks), reversed(costs), reversed(backs), strict=True):
+        if not frame:
+            chosen.append(None)
+            index = -1
+            continue
+        index = int(cost.argmin()) if index < 0 else index
+        chosen.append(_average(frame[index], frame))
+        index = int(back[index])
+    return chosen[::-1]
+
+
+def _distance(first: Look, second: Look) -> float:
+    """Mean distance of landmarks in units of the person's size in the picture, at most 1 each."""
+    size = max(np.ptp(first.landmarks, axis=0).max(), np.ptp(second.landmarks, axis=0).max(), 1.0)
+    return float(np.minimum(np.linalg.norm(first.landmarks - second.landmarks, axis=1) / size, 1).mean())
+
+
+def _average(chosen: Look, looks: list[Look]) -> Look:
+    """Mean of the looks that agree with the chosen one."""
+    agreeing = [look for look in looks if _distance(look, chosen) < AGREEMENT]
+    return Look(
+        np.mean([look.landmarks for look in agreeing], axis=0),
+        np.mean([look.world for look in agreeing], axis=0),
+        np.mean([look.visibility for look in agreeing], axis=0),
+        float(np.mean([look.score for look in agreeing])),
+    )
+
+
+def mask_box(mask: np.ndarray) -> np.ndarray | None:
+    """Left, top, right, bottom of a mask (pixels, right and bottom exclusive); nothing for specks."""
+    inside = mask > 127
+    if np.count_nonzero(inside) < MIN_PIXELS:
+        return None
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def _towards(roi: Roi, size: tuple[int, int], focal: float) -> np.ndarray:
+    """Rotation (3, 3) from the line of sight through the region's centre to the camera's axes."""
+    ray = np.array([roi.x - size[0] / 2, roi.y - size[1] / 2, focal])
+    z = ray / np.linalg.norm(ray)
+    x = np.cross([0, 1, 0], z)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(z, x), z], axis=1)
+
+
+def outline(mask: np.ndarray) -> Outline:
+    """Points along the edges of a mask, holes included, without those along the picture's border."""
+    box = mask_box(mask)
+    if box is None:
+        return Outline(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
+    left, top = (box[:2] - 8).clip(0).astype(int)
+    right, bottom = (box[2:] + 8).astype(int)
+    window = mask[top:bottom, left:right]
+    binary = (window > 127).astype(np.uint8)
+    step = max(1, round(OUTLINE_STEP * max(box[2] - box[0], box[3] - box[1])))
+    smooth = cv2.GaussianBlur(binary.astype(np.float32), (0, 0), max(1.0, step / 2))
+    slope_x, slope_y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    chains, _ = cv2.findContours(binary, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    places = [chain[::step, 0] for chain in chains if len(chain) >= 4 * step]
+    if not places:
+        return Outline(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
+    pixels = np.concatenate(places)
+    normals = -np.stack([slope_x[pixels[:, 1], pixels[:, 0]], slope_y[pixels[:, 1], pixels[:, 0]]], 1)
+    length = np.linalg.norm(normals, axis=1)
+    # The chain runs over the centres of the outermost pixels: the edge is half a pixel further out.
+    unit = normals / np.maximum(length, 1e-9)[:, None]
+    points = pixels + 0.5 + (left, top) + 0.5 * unit
+    height, width = mask.shape
+    inner = (points > 2).all(1) & (points[:, 0] < width - 2) & (points[:, 1] < height - 2) & (length > 1e-6)
+    return Outline(points[inner].astype(np.float32), unit[inner].astype(np.float32))

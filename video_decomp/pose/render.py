@@ -1,0 +1,47 @@
+"""Draws a motion: ``sdc.mp4``, the body in its motion code on black, and how well it covers the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mimo.body.motion import Motion
+from mimo.body.raster import rasterise
+
+
+@dataclass
+class Coverage:
+    """Overlap of the drawn body with the mask, intersection over union of each frame that has a mask."""
+
+    overlaps: list[float] = field(default_factory=list)
+
+    def add(self, drawn: np.ndarray, mask: np.ndarray) -> None:
+        """Count one frame: both (h, w) bool."""
+        if mask.any():
+            self.overlaps.append(float((drawn & mask).sum() / max((drawn | mask).sum(), 1)))
+
+    @property
+    def median(self) -> float:
+        """Median over the frames; 0 when there are none."""
+        return float(np.median(self.overlaps)) if self.overlaps else 0.0
+
+
+def motion_code(motion: Motion, masks: Iterable[np.ndarray], coverage: Coverage) -> Iterator[np.ndarray]:
+    """Draw every frame at the video's camera.
+
+    Args:
+        motion: T frames.
+        masks: T grey masks (h, w) uint8; drawn into `coverage`.
+        coverage: takes the overlap of each frame in which the person was seen.
+
+    Yields:
+        (h, w, 3) uint8 RGB; the motion code of the body, black elsewhere.
+    """
+    colours = motion.body.colours.astype(np.float32)
+    for index, mask in enumerate(masks):
+        drawn = rasterise(motion.vertices(index), motion.body.faces, colours, motion.camera)
+        if motion.visible[index]:
+            coverage.add(drawn.coverage > 0.5, mask > 127)
+        yield np.round(drawn.attributes).clip(0, 255).astype(np.uint8)
