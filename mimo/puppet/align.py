@@ -56,10 +56,17 @@ STEPS = (
     Schedule(0.05, 0.02),
 )
 """Lengths in units of the person's height in the picture."""
+THICKEN = 0.8
+"""How much of the outline's gain the surface gains in depth."""
 
 
 def align(
-    vertices: np.ndarray, faces: np.ndarray, camera: np.ndarray, mask: np.ndarray, rigid: np.ndarray
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    camera: np.ndarray,
+    mask: np.ndarray,
+    rigid: np.ndarray,
+    loose: np.ndarray,
 ) -> Alignment:
     """Warp a body to a mask.
 
@@ -69,6 +76,7 @@ def align(
         camera: (5,) of the picture.
         mask: uint8 (H, W), 255 = person.
         rigid: (V,) 0..1, parts that keep their form and only move along (hands, feet).
+        loose: (V,) how far clothes or hair may stand off, in units of the usual (`STEPS`).
     """
     height = np.ptp(np.flatnonzero((mask > 127).any(axis=1))) + 1
     scale = WORKING_HEIGHT / height
@@ -83,14 +91,22 @@ def align(
     moved = np.zeros((len(points), 2))
     before = _overlap(points, faces, small, target)
     for step in STEPS:
-        rows, goals, weights = _matches(_shifted(points, moved, small), faces, small, target, step.reach)
+        rows, goals, weights = _matches(
+            _shifted(points, moved, small), faces, small, target, step.reach * loose
+        )
         goals += rows @ moved
         data = rows.T @ sparse.diags(weights)
         smooth = (step.smooth * WORKING_HEIGHT) ** 3
         system = data @ rows + smooth * bending + 1e-2 * stiffness + 1e-6 * sparse.eye(len(points))
         moved = solve(system, data @ goals)[attach]
     warped = _shifted(points, moved, small)
-    warped = _thickened(warped, points, moved, faces, small, stiffness, 1 - rigid)[attach]
+    rim = np.minimum(np.asarray(rows.T @ weights).ravel(), 1)
+    normals = _smooth_normals(points, faces, stiffness, area, 0.02 / metre)
+    gained = rim * (moved * normals[:, :2]).sum(axis=1)
+    spread = solve(stiffness + sparse.diags(rim + 1e-3 * rigid + 1e-6), gained)
+    # Clothes and hair have depth: what the outline gained sideways, the surface gains in depth too.
+    warped[:, 2] += THICKEN * (1 - rigid) * spread * normals[:, 2] * points[:, 2] / small[0]
+    warped = warped[attach]
     warped[attach != np.arange(len(points))] += (points - points[attach])[attach != np.arange(len(points))]
     return Alignment(warped.astype(np.float32), before, _overlap(warped, faces, small, target))
 
@@ -132,7 +148,7 @@ def _outline(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _matches(
-    points: np.ndarray, faces: np.ndarray, camera: np.ndarray, target: np.ndarray, reach: float
+    points: np.ndarray, faces: np.ndarray, camera: np.ndarray, target: np.ndarray, reach: np.ndarray
 ) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
     """Where the body's outline should go.
 
@@ -154,35 +170,25 @@ def _matches(
     gap = mask_at[goal] - body_at[source]
     normal = mask_normal[goal]
     weight = np.where((body_normal[source] * normal).sum(axis=1) > 0.4, 1.0, 0.0)
-    weight *= np.linalg.norm(gap, axis=1) < reach * WORKING_HEIGHT
+    corners = faces[own_face[source]]
+    weight *= np.linalg.norm(gap, axis=1) < reach[corners[:, 0]] * WORKING_HEIGHT
     # The picture's frame cuts people off: its border is no outline of the person.
     inside = (mask_at[goal] > 1).all(axis=1) & (mask_at[goal] < np.array(target.shape[::-1]) - 2).all(axis=1)
     weight *= inside
     # Along the outline the match is arbitrary: only a fifth of that part of the gap is asked for.
     across = normal * (gap * normal).sum(axis=1, keepdims=True)
     kept = weight > 0
-    corners = faces[own_face[source[kept]]]
+    corners = corners[kept]
     rows = np.repeat(np.arange(kept.sum()), 3)
     shape = (int(kept.sum()), len(points))
     matrix = sparse.csr_matrix((np.full(corners.size, 1 / 3), (rows, corners.ravel())), shape=shape)
     return matrix, (across + 0.2 * (gap - across))[kept], weight[kept]
 
 
-def _thickened(
-    warped: np.ndarray,
-    points: np.ndarray,
-    moved: np.ndarray,
-    faces: np.ndarray,
-    camera: np.ndarray,
-    stiffness: sparse.csr_matrix,
-    loose: np.ndarray,
+def _smooth_normals(
+    points: np.ndarray, faces: np.ndarray, stiffness: sparse.csr_matrix, area: np.ndarray, length: float
 ) -> np.ndarray:
-    """Give clothes and hair depth: what the outline gained sideways, the surface gains in depth too."""
+    """(V, 3) normals without lips, fingers and other detail smaller than `length` (working pixels)."""
     normals = vertex_normals(points, faces, incidence(faces, len(points)))
-    rim = np.exp(-((normals[:, 2] / 0.25) ** 2)) * loose
-    gained = (moved * normals[:, :2]).sum(axis=1)
-    weight = sparse.diags(rim + 1e-3 * (1 - loose))
-    spread = solve(1.0 * stiffness + weight + 1e-6 * sparse.eye(len(points)), rim * gained)
-    result = warped.copy()
-    result[:, 2] += 0.8 * loose * spread * normals[:, 2] * points[:, 2] / camera[0]
-    return result
+    smooth = solve(sparse.diags(area) + length**2 * stiffness, area[:, None] * normals)
+    return smooth / np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-9)

@@ -21,6 +21,9 @@ from mimo.puppet.light import LightEstimate
 from mimo.puppet.surface import incidence, vertex_normals
 from mimo.puppet.texture import Surface, bake
 
+STANDS_OFF = {"head": 1.0, "torso": 1.0, "arm": 0.4, "hand": 0.6, "leg": 0.8, "foot": 0.6}
+"""How far clothes and hair may stand off each part: sleeves are narrower than coats and plaits."""
+
 
 @dataclass(frozen=True)
 class Puppet:
@@ -54,7 +57,8 @@ def lift(character: Character, relight: float) -> Puppet:
     pose = (motion.root_rotation[0], motion.translation[0])
     posed = body.skin(body.rest_vertices, transforms, *pose)
     rigid = np.isin(np.array(topology.part_names)[topology.parts], ("hand", "foot")).astype(float)
-    alignment = align(posed, topology.faces, motion.camera, character.mask, rigid)
+    loose = np.array([STANDS_OFF[name] for name in topology.part_names])[topology.parts]
+    alignment = align(posed, topology.faces, motion.camera, character.mask, rigid, loose)
     moved = _to_rest(body, transforms, motion.root_rotation[0], alignment.vertices - posed)
     dressed = BodyModel(topology, (body.rest_vertices + moved).astype(np.float32), body.rest_bones)
     surface = Surface.of(topology, alignment.vertices, dressed.rest_vertices, motion.camera)

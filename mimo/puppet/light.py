@@ -108,10 +108,9 @@ def tone_table(source: Tone, target: Tone, strength: float) -> np.ndarray:
     meadow does not paint people green.
     """
     levels = np.arange(256, dtype=np.float32)[:, None]
-    gain = np.clip((target.white - target.black) / (source.white - source.black), 0.6, 1.5)
-    lift = np.clip(target.black - source.black * gain, -40, 60)
+    gain = np.clip((target.white - target.black) / (source.white - source.black), 0.75, 1.3)
     tint = np.clip(target.tint / source.tint, 0.88, 1.14) ** 0.5
-    mapped = (levels * gain + lift) * tint
+    mapped = ((levels - source.black) * gain + target.black) * tint
     result = levels + strength * (mapped - levels)
     # A soft shoulder instead of clipping.
     over = result > 230

@@ -23,7 +23,10 @@ def vertex_normals(points: np.ndarray, faces: np.ndarray, corners: sparse.csr_ma
 
 
 def laplacian(
-    vertices: np.ndarray, faces: np.ndarray, stiffness: np.ndarray | None = None
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    stiffness: np.ndarray | None = None,
+    across: np.ndarray | None = None,
 ) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Cotangent Laplacian (positive semi-definite) and vertex areas.
 
@@ -31,6 +34,7 @@ def laplacian(
         vertices: (V, 3).
         faces: (F, 3).
         stiffness: (F,) factor of each triangle's weights.
+        across: (V, 3) unit vectors; what is solved for spreads hardly along them, easily across.
 
     Returns:
         (V, V) stiffness matrix and (V,) areas in squared units of `vertices`.
@@ -46,6 +50,10 @@ def laplacian(
         u, v = corner[:, i] - corner[:, k], corner[:, j] - corner[:, k]
         # Obtuse corners would give negative weights, thin triangles huge ones: both are clamped.
         cotangent = np.clip((u * v).sum(1) / (2 * area), 0.05, 20.0) / 2 * factor
+        if across is not None:
+            edge = corner[:, j] - corner[:, i]
+            edge /= np.maximum(np.linalg.norm(edge, axis=1, keepdims=True), 1e-12)
+            cotangent = cotangent * np.maximum(1 - (edge * across[faces[:, i]]).sum(1) ** 2, 0.03)
         rows += [faces[:, i], faces[:, j]]
         columns += [faces[:, j], faces[:, i]]
         weights += [cotangent, cotangent]

@@ -22,7 +22,16 @@ from mimo.puppet.surface import fill, incidence, laplacian, vertex_normals
 
 LARGE, SMALL = 2048, 1024
 """Sides of the texture for people more, or less, than `SWITCH` pixels tall in the picture."""
-SWITCH = 420
+SWITCH = 800
+PLAIN = 0.05
+"""Radius in metres of details that the back does not take over from the front."""
+BAND_SAMPLES = 20_000
+LEAK = 75.0
+"""Distance of colours (0..255 each) from which a pixel at the edge is taken for scenery."""
+STEP = 0.06
+"""Difference of depth in metres from which a limb hides another."""
+GRAZING = (0.08, 0.38)
+"""Cosines of the angle of view between which trust grows."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +80,22 @@ def _limbs(topology: Topology) -> np.ndarray:
 def _clear(depth: np.ndarray, camera: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     """Trust that a pixel shows the limb it should: low near steps in depth, where the fit may be off.
 
-    The hidden side of a step suffers from any error of the fit, the near side a little.
+    The hidden side of a step suffers from any error of the fit and of the limb's outline, the near side less.
     """
-    reach = max(1, round(0.012 * camera[0] / np.median(vertices[:, 2])))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    metre = float(camera[0] / np.median(vertices[:, 2]))
     solid = np.isfinite(depth)
-    behind = np.where(solid, depth, 0).astype(np.float32) - cv2.erode(
-        np.where(solid, depth, 1e3).astype(np.float32), kernel
-    )
-    before = cv2.dilate(np.where(solid, depth, 0).astype(np.float32), kernel) - np.where(solid, depth, 1e3)
-    trust = np.where(behind > 0.06, 0.0, np.where(before > 0.06, 0.5, 1.0)).astype(np.float32)
-    return cv2.GaussianBlur(trust, (0, 0), max(0.6, reach / 2))
+    near = np.where(solid, depth, 1e3).astype(np.float32)
+    far = np.where(solid, depth, 0).astype(np.float32)
+    behind = far - cv2.erode(near, _disc(0.045 * metre)) > STEP
+    before = cv2.dilate(far, _disc(0.012 * metre)) - near > STEP
+    trust = np.where(behind, 0.0, np.where(before, 0.25, 1.0)).astype(np.float32)
+    return cv2.GaussianBlur(trust, (0, 0), max(0.6, 0.006 * metre))
+
+
+def _disc(radius: float) -> np.ndarray:
+    """Structuring element of at least one pixel's radius."""
+    side = 2 * max(1, round(radius)) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def bake(
@@ -101,11 +115,13 @@ def bake(
     """
     tall = int(np.ptp(np.flatnonzero((mask > 127).any(axis=1)))) + 1
     side = LARGE if tall > SWITCH else SMALL
+    mask = np.where(_leaks(surface, image, mask, tall), 0, mask)
     source, alpha = _source(image, mask, tall)
-    texels = _Texels.of(surface.topology, side)
+    topology = surface.topology
+    texels = _Texels.of(topology, side)
     layers = [
         _seen(surface, texels, source, alpha, light, np.arange(len(surface.vertices))),
-        _seen(surface, texels, source, alpha, light, surface.topology.mirror),
+        _seen(surface, texels, source, alpha, light, topology.mirror),
         _copied(surface, texels, source, alpha, light),
     ]
     hair = _hair(surface, texels, layers[:2])
@@ -126,12 +142,34 @@ def bake(
     return texels.image(result), shares
 
 
+def _leaks(surface: Surface, image: np.ndarray, mask: np.ndarray, tall: int) -> np.ndarray:
+    """(H, W) bool, pixels near the mask's edge that look like scenery: quite unlike the person next to them.
+
+    Not on the head, where hair frames the face, and not on parts too thin to have an inside.
+    """
+    rim = max(3, round(0.02 * tall))
+    solid = (mask > 127).astype(np.uint8)
+    core = cv2.erode(solid, _disc(rim))
+    head = np.isin(surface.part, _limbs(surface.topology)[surface.topology.parts == 0]).astype(np.uint8)
+    if not core.any():
+        return np.zeros(mask.shape, bool)
+    distance, labels = cv2.distanceTransformWithLabels(
+        1 - core, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    smooth = cv2.blur(np.dstack([image * core[..., None], core * 255]).astype(np.float32), (7, 7))
+    table = np.zeros((labels.max() + 1, 3), np.float32)
+    table[labels[core > 0]] = (smooth[..., :3] / np.maximum(smooth[..., 3:] / 255, 1e-3))[core > 0]
+    unlike = np.linalg.norm(image - table[labels], axis=2) > LEAK
+    near = (core == 0) & (distance < 1.8 * rim)
+    return unlike & near & (solid > 0) & (cv2.dilate(head, _disc(rim)) == 0)
+
+
 def _source(image: np.ndarray, mask: np.ndarray, tall: int) -> tuple[np.ndarray, np.ndarray]:
     """The person's own colours, continued past the edge so that the background never shows; and soft alpha.
 
     Pixels on the edge mix person and background, so colours are taken a little inside.
     """
-    inset = max(1, round(0.004 * tall))
+    inset = max(2, round(0.006 * tall))
     solid = cv2.erode((mask > 240).astype(np.uint8), np.ones((2 * inset + 1, 2 * inset + 1), np.uint8))
     if not solid.any():
         solid = (mask > 127).astype(np.uint8)
@@ -236,8 +274,8 @@ def _seen(
     spread = texels.spread(values)
     at = project(spread[:, :3], surface.camera)
     nearest = _sample(np.where(np.isfinite(surface.depth), surface.depth, 1e3).astype(np.float32), at, 0)
-    visible = spread[:, 2] < nearest + 0.015 + 0.02 * (1 - np.clip(spread[:, 3], 0, 1))
-    weight = visible * _step(spread[:, 3], 0.05, 0.4)
+    visible = spread[:, 2] < nearest + 0.025
+    weight = visible * _step(spread[:, 3], *GRAZING)
     weight *= _sample(surface.clear, at, 1) * _step(_sample(alpha, at, 1), 0.3, 0.8)
     colours = _sample(source, at, cv2.INTER_CUBIC).astype(np.float32)
     return colours / shade(spread[:, 4:], light)[:, None], weight.astype(np.float32)
@@ -247,14 +285,20 @@ def _copied(
     surface: Surface, texels: _Texels, source: np.ndarray, alpha: np.ndarray, light: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colours and trust of hidden texels that lie behind a visible place of the same limb."""
-    spread = texels.spread(np.column_stack([surface.vertices, surface.normals]))
+    toward = surface.vertices / np.linalg.norm(surface.vertices, axis=1, keepdims=True)
+    facing = np.abs((surface.normals * toward).sum(axis=1))
+    spread = texels.spread(np.column_stack([surface.vertices, surface.normals, facing]))
     at = project(spread[:, :3], surface.camera)
     own = texels.spread(_limbs(surface.topology)[:, None])[:, 0]
     same = _sample(surface.part, at, 0) == np.round(own).astype(np.uint8)
-    weight = same * _sample(surface.clear, at, 1) * _step(_sample(alpha, at, 1), 0.3, 0.8)
+    weight = same * _step(spread[:, 6], *GRAZING)
+    weight *= _sample(surface.clear, at, 1) * _step(_sample(alpha, at, 1), 0.3, 0.8)
     normals = np.column_stack([spread[:, 3:5], -np.abs(spread[:, 5])])
-    colours = _sample(source, at, cv2.INTER_CUBIC).astype(np.float32)
-    return colours / shade(normals, light)[:, None], 0.95 * weight.astype(np.float32)
+    # Details of the front (chest, buttons, a navel) have no place on the back: only the garments stay.
+    metre = float(surface.camera[0] / np.median(surface.vertices[:, 2]))
+    plain = cv2.medianBlur(source, 2 * max(1, round(PLAIN * metre)) + 1)
+    colours = _sample(plain, at, cv2.INTER_LINEAR).astype(np.float32)
+    return colours / shade(normals, light)[:, None], weight.astype(np.float32)
 
 
 def _hair(
@@ -274,18 +318,38 @@ def _hair(
     behind = (rest[:, 1] - front) / (back - front)
     colours, weight = layers[0]
     mirrored, mirror_weight = layers[1]
-    known = (head > 0.9) & (height > 0.8) & (np.maximum(weight, mirror_weight) > 0.5)
+    seen = np.maximum(weight, mirror_weight) > 0.5
+    known = np.flatnonzero((head > 0.9) & (height > 0.85) & seen)
     back_of_head = (head * _step(behind, 0.45, 0.6) * _step(height, 0.05, 0.25)).astype(np.float32)
-    if known.sum() < 30:
+    # When the picture shows enough of the back of the head itself, the rest follows from that.
+    if len(known) < 30 or seen[back_of_head > 0.5].mean() > 0.25:
         return colours, np.zeros_like(back_of_head)
+    known = known[:: max(1, len(known) // BAND_SAMPLES)]
     band = np.where((weight >= mirror_weight)[known, None], colours[known], mirrored[known])
-    tree = cKDTree(np.column_stack([rest[known, 0] / 0.1, (height[known] - 0.8) / 0.2]))
+    tree = cKDTree(np.column_stack([rest[known, 0] / 0.1, (height[known] - 0.85) / 0.15]))
     wanted = back_of_head > 0
     place = np.column_stack([rest[wanted, 0] / 0.1, np.clip(height[wanted], 0, 1)])
     nearest = tree.query(place, k=4)[1]
     result = np.zeros_like(colours)
     result[wanted] = band[nearest].mean(axis=1)
     return result, back_of_head
+
+
+def _limb_axes(topology: Topology) -> np.ndarray:
+    """(V, 3) unit vectors along the limb: hems and waistbands run across, so colours spread across."""
+    heads = topology.mean_heads
+    axes = np.tile([0.0, 0.0, 1.0], (len(heads), 1))
+    for bone, parent in enumerate(topology.parents):
+        if topology.bone_names[bone].startswith(("upperarm", "lowerarm", "wrist", "upperleg", "lowerleg")):
+            children = heads[topology.parents == bone]
+            axes[bone] = (
+                children.mean(axis=0) if len(children) else 2 * heads[bone] - heads[parent]
+            ) - heads[bone]
+    axes /= np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9)
+    strongest = topology.skin_indices[
+        np.arange(len(topology.skin_indices)), topology.skin_weights.argmax(axis=1)
+    ]
+    return axes[strongest]
 
 
 def _smoothed(surface: Surface, texels: _Texels, layers: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -297,7 +361,12 @@ def _smoothed(surface: Surface, texels: _Texels, layers: list[tuple[np.ndarray, 
         colour += values * part[:, None]
         total += part
     known = texels.at_vertices(np.column_stack([colour, total]))
-    stiffness, _ = laplacian(surface.rest, surface.topology.faces)
+    faces = surface.topology.faces
+    limbs = _limbs(surface.topology)[faces]
+    # Colours hardly pass from limb to limb: sleeves and skin stay apart from the trunk.
+    border = (limbs != limbs[:, :1]).any(axis=1)
+    axes = _limb_axes(surface.topology)
+    stiffness, _ = laplacian(surface.rest, faces, np.where(border, 0.02, 1.0), axes)
     weight = np.clip(known[:, 3], 0, 1)
     values = known[:, :3] / np.maximum(weight, 1e-3)[:, None]
-    return texels.spread(fill(stiffness, values, np.where(weight > 0.1, weight, 0) * 2))
+    return texels.spread(fill(stiffness, values, np.where(weight > 0.25, 20 * weight, 0)))
