@@ -114,7 +114,7 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _worth_own_kernel(query: Tensor) -> bool:
-    """Stock kernels are weak only at dimensions like 40; others are not worth compiling variants to compare."""
+    """Stock kernels are weak at dimensions like 40; elsewhere comparing is not worth the compilation."""
     return query.is_cuda and 32 < query.shape[-1] <= 48
 
 

@@ -1,9 +1,9 @@
 """Attention kernels in Triton for what the stock ones do badly here.
 
-`attend`: the head dimension 40 is no power of two. Stock kernels pad it to 64; here it is cut into 32 + 16, and
-own and reference keys are read where they lie instead of being joined first.
-`over_frames`: 24 tokens are too few for kernels made for thousands; here one program takes a group of pixels and
-reads them frame by frame, in place.
+`attend`: the head dimension 40 is no power of two. Stock kernels pad it to 64; here it is cut into
+32 + 16, and own and reference keys are read where they lie instead of being joined first.
+`over_frames`: 24 tokens are too few for kernels made for thousands; here one program takes a group of
+pixels and reads them frame by frame, in place.
 
 Tensors are (batch, tokens, heads, head dimension) with the last dimension contiguous.
 """
@@ -29,7 +29,7 @@ def _load(
     dim: tl.constexpr,
     check_rows: tl.constexpr,
 ):
-    """Columns [first, first + size) of some rows; zero past the head dimension and, if checked, past the rows."""
+    """Columns [first, first + size) of some rows; zero past the head dimension and, if checked, the rows."""
     columns = first + tl.arange(0, size)
     place = pointer + rows[:, None].to(tl.int64) * stride + columns[None, :]
     if check_rows:
@@ -238,7 +238,8 @@ def attend(
     """Attention of each row over its own keys and, if given, the bank's.
 
     Args:
-        query, key, value: (n, tokens, heads, dim), heads side by side; a power of two plus at most 16 is best.
+        query, key, value: (n, tokens, heads, dim), heads side by side; best for a power of two
+            plus at most 16.
         bank_key, bank_value: (1, bank tokens, heads, dim), heads side by side.
 
     Returns:
