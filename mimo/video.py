@@ -316,14 +316,15 @@ def has_audio(path: Path | str) -> bool:
 
 
 def audio_codec_of(path: Path | str) -> str | None:
-    """Name of the codec of a file's first audio stream, None without audio.
+    """Name of the codec of a file's first audio stream, None without audio that can be decoded.
 
     Raises:
         VideoError: the file cannot be opened.
     """
     try:
         with av.open(local_url(path)) as container:
-            return container.streams.audio[0].codec_context.name if container.streams.audio else None
+            codecs = [stream.codec_context for stream in container.streams.audio]
+            return codecs[0].name if codecs and codecs[0] is not None else None
     except av.FFmpegError as error:
         raise VideoError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -157,6 +157,23 @@ def test_right_frame_at_the_right_time(case: Case, tmp_path: Path) -> None:
     assert record["warnings"] == []
 
 
+def test_audio_of_unknown_format_is_passed_over(tmp_path: Path) -> None:
+    """Phones put a second audio stream beside AAC that nothing else can decode."""
+    source = make(tmp_path / "one.mp4", H264)
+    ffmpeg("-i", source, "-map", "0:v", "-map", "0:a", "-map", "0:a", "-c", "copy", tmp_path / "two.mp4")
+    for name in ("two.mp4", "one.mp4"):
+        data = (tmp_path / name).read_bytes()
+        for box in (b"mp4a", b"esds"):
+            data = data.replace(box, b"zzzz", 1)
+        (tmp_path / name).write_bytes(data)
+    record = ingested(tmp_path / "two.mp4", tmp_path / "out")
+    assert (record["source"]["audio"]["codec"], record["source"]["audio"]["index"]) == ("aac", 2)
+    assert beep_time(tmp_path / "out" / "vid.mp4") == pytest.approx(BEEP, abs=0.03)
+    record = ingested(tmp_path / "one.mp4", tmp_path / "out")
+    assert record["source"]["audio"] is None
+    assert record["warnings"] == ["the audio is of an unknown format and is left out"]
+
+
 def test_cut_without_encoding_starts_where_it_was_cut(tmp_path: Path) -> None:
     whole = make(tmp_path / "whole.mp4", H264)
     ffmpeg("-ss", "1.1", "-i", whole, "-c", "copy", tmp_path / "cut.mp4")

@@ -167,6 +167,9 @@ def scan(path: Path) -> Source:
         rate, variable = frame_rate(table, time_base, declared[::-1] if timeless else declared)
         if variable:
             warnings.append("the frame rate varies: each output frame shows the source frame nearest in time")
+        audio = _audio(container)
+        if container.streams.audio and audio is None:
+            warnings.append("the audio is of an unknown format and is left out")
         return Source(
             path=path,
             container=container.format.name,
@@ -182,13 +185,16 @@ def scan(path: Path) -> Source:
             frames=packets if timeless else len(table),
             rate=rate,
             variable=variable,
-            audio=_audio(container),
+            audio=audio,
             warnings=warnings,
         )
 
 
 def _audio(container: InputContainer) -> Audio | None:
-    stream = container.streams.best("audio")
+    """The best audio stream that can be decoded; phones add one in a format of their own."""
+    best = container.streams.best("audio")
+    known = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    stream = best if best in known else next(iter(known), None)
     if not isinstance(stream, AudioStream):
         return None
     return Audio(stream.index, stream.codec_context.name, stream.channels, stream.sample_rate)
