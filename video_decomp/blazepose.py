@@ -179,16 +179,20 @@ class PersonDetector:
         return _suppress(self._candidates(image, 0, 0, min_score))
 
     def detect_small(self, image: np.ndarray, min_score: float = 0.5) -> list[Detection]:
-        """Like `detect`, but looks at overlapping squares of the image too, so finds smaller people."""
+        """Like `detect`, but looks at overlapping squares of the image too, so finds smaller people.
+
+        The squares have the image's short side, or 0.6 of it if nobody is found in those.
+        """
         height, width = image.shape[:2]
         found = self._candidates(image, 0, 0, min_score)
         for scale in (1.0, 0.6):
             side = round(min(height, width) * scale)
             for top in _steps(height, side):
                 for left in _steps(width, side):
-                    found += self._candidates(
-                        image[top : top + side, left : left + side], left, top, min_score
-                    )
+                    square = image[top : top + side, left : left + side]
+                    found += self._candidates(square, left, top, min_score)
+            if found:
+                break
         return _suppress(found)
 
     def _candidates(self, image: np.ndarray, left: int, top: int, min_score: float) -> list[Detection]:

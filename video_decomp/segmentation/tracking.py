@@ -16,6 +16,7 @@ from video_decomp.segmentation.subject import MIN_SCORE, Sighting, colour_histog
 
 _SAME_COLOURS = 0.5  # least similarity of colours to the subject's
 _SAME_PLACE = 0.35  # most distance of two looks at the subject in one frame, in sides of the region
+_STILL = 0.05  # a region that moves less (in sides, plus radians) is not looked at again
 _GROWTH = 1.35  # most change of size between two frames
 
 
@@ -96,8 +97,12 @@ class _Tracker:
         return found
 
     def _look(self, image: np.ndarray, roi: Roi) -> PoseLandmarks | None:
-        landmarks = self._network.run_twice(image, roi)
-        change = landmarks.roi.side / roi.side
+        landmarks = self._network.run(image, roi)
+        proposed = landmarks.next_roi
+        moved = np.hypot(proposed.x - roi.x, proposed.y - roi.y) / roi.side + abs(proposed.angle - roi.angle)
+        if moved > _STILL:
+            landmarks = self._network.run(image, proposed)
+        change = landmarks.next_roi.side / roi.side
         if landmarks.score < MIN_SCORE or not 1 / _GROWTH < change < _GROWTH:
             return None
         return landmarks if self._likeness(image, landmarks) >= _SAME_COLOURS else None
