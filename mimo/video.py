@@ -6,6 +6,8 @@ frames into ffmpeg. Colour files are BT.709, limited range, and say so: every de
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import tempfile
@@ -296,6 +298,8 @@ class VideoWriter:
         code = self._process.wait()
         self._errors.seek(0)
         words = self._errors.read().decode(errors="replace").strip()[-500:]
+        if os.strerror(errno.ENOSPC) in words:
+            return VideoError(f"{self.path}: cannot be written, the disk is full")
         if code < 0:
             words += f" (killed by {signal.Signals(-code).name})"
         return VideoError(f"{self.path}: cannot be written, the encoder stopped: {words or f'code {code}'}")

@@ -153,7 +153,7 @@ def scan(path: Path) -> Source:
             raise Rejected(f"{path}: holds no whole frame; it was cut off: copy or export it again")
         warnings = []
         promised = Fraction(container.duration or 0, av.time_base)
-        if damaged or packets < stream.frames or (end and promised - end > MISSING_SECONDS):
+        if damaged or (end and promised - end > MISSING_SECONDS):
             warnings.append("the file is damaged or cut off: what is whole of it is used")
         timeless = untimed > UNTIMED_SHARE * packets
         if timeless:
