@@ -102,10 +102,10 @@ class Compositor:
                     weight = (i - clip.first + 1) / (steps + 1)
                     new = result[i] * (1 - weight) + new * weight
                 result[i] = new.astype(np.uint8) if self.mode == "reference" else new
-            while done < min(needed_later, clip.last + 1):
-                yield _to_bytes(result.pop(done))
-                del scene[done]
-                done += 1
+                while done <= min(i, needed_later - 1):
+                    yield _to_bytes(result.pop(done))
+                    del scene[done]
+                    done += 1
 
     def _first_frame_after(self, number: int) -> int:
         """Lowest frame that a later clip still changes."""

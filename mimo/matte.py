@@ -36,10 +36,11 @@ def person_matte(image: np.ndarray, background: np.ndarray, sdc: np.ndarray) -> 
     reach = max(4.0, _REACH * body_height)
     away = cv2.distanceTransform(255 - body, cv2.DIST_L2, 5)
     inside = cv2.distanceTransform(body, cv2.DIST_L2, 5)
-    smooth_image = cv2.GaussianBlur(image, (0, 0), 1.0)
-    smooth_background = cv2.GaussianBlur(background.astype(np.float32), (0, 0), 1.0)
-    difference = np.abs(smooth_image - smooth_background).max(2)
-    seen = _smoothstep((difference - _FAINT) / (_SURE - _FAINT))
+    scene = background.astype(np.float32)
+    difference = np.abs(cv2.GaussianBlur(image - scene, (0, 0), 1.0)).max(2)
+    # The autoencoder softens fine detail: where the scene has much, a difference says less.
+    detail = cv2.GaussianBlur(np.abs(scene - cv2.GaussianBlur(scene, (0, 0), 2.0)).max(2), (0, 0), 2.0)
+    seen = _smoothstep((difference - detail - _FAINT) / (_SURE - _FAINT))
     # Deep inside the body it is the person even where their colour is that of the background.
     core = _smoothstep(inside / (0.25 * reach))
     near = 1 - _smoothstep((away - 0.5 * reach) / (0.5 * reach))
