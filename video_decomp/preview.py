@@ -19,6 +19,8 @@ BACKGROUND = (24, 26, 30)
 INK = (235, 235, 235)
 MASK_TINT = (255, 64, 96)
 OCCLUDER_TINT = (64, 160, 255)
+KEY_FRAME_DISTANCE = 120
+"""Frames decoded for one that is sought, about half of what x264 leaves between key frames."""
 BODY_LEVEL = 10
 """Grey value above which a pixel of ``sdc.mp4`` is the body, as in the reference implementation."""
 
@@ -66,8 +68,12 @@ def write_preview(path: Path, videos: dict[str, VideoReader], times: int, valid:
 
 
 def pick(reader: VideoReader, numbers: list[int]) -> list[np.ndarray]:
-    """Some frames of a video, uint8."""
-    return [reader.frame(number) for number in numbers]
+    """Some frames of a video, uint8; `numbers` ascend."""
+    start, stop = numbers[0], numbers[-1] + 1
+    if stop - start > len(numbers) * KEY_FRAME_DISTANCE:
+        return [reader.frame(number) for number in numbers]
+    wanted = set(numbers)
+    return [frame for number, frame in enumerate(reader.frames(start, stop), start) if number in wanted]
 
 
 def draw_row(name: str, frames: dict[str, np.ndarray]) -> np.ndarray | None:
