@@ -19,7 +19,8 @@ from mimo.puppet.align import align
 from mimo.puppet.hands import relaxed
 from mimo.puppet.light import LightEstimate
 from mimo.puppet.surface import incidence, vertex_normals
-from mimo.puppet.texture import Surface, bake
+from mimo.puppet.texture import bake
+from mimo.puppet.view import Surface
 
 STANDS_OFF = {"head": 1.0, "torso": 1.0, "arm": 0.4, "hand": 0.6, "leg": 0.8, "foot": 0.6}
 """How far clothes and hair may stand off each part: sleeves are narrower than coats and plaits."""

@@ -35,7 +35,7 @@ class Settings(StageSettings):
         "driver", description="how tall the character is: as the driver, or as its own body was estimated"
     )
     relight: float = Field(
-        0.6,
+        0.9,
         ge=0,
         le=1,
         description="how much the direction of light follows the scene instead of the picture",
