@@ -64,7 +64,7 @@ def write_preview(path: Path, videos: dict[str, VideoReader], times: int, valid:
         if name == "occ" and "occ" not in videos:
             draw.text((LABEL_WIDTH, y + 4), "nothing passes in front of the person", INK, small)
     with whole_file(path) as part:
-        sheet.save(part, format="PNG", optimize=True)
+        sheet.save(part, format="PNG")
 
 
 def pick(reader: VideoReader, numbers: list[int]) -> list[np.ndarray]:
