@@ -36,7 +36,7 @@ class Settings(StageSettings):
     min_share: float = Field(
         0.025, gt=0, le=1, description="share of the body that must be hidden in at least one frame"
     )
-    min_frames: int = Field(4, ge=2, description="frames in which something must be hidden")
+    min_frames: int = Field(3, ge=2, description="frames in which something must be hidden")
     reach: float = Field(
         1.0, gt=0, le=3, description="how far around the hidden places a thing is outlined, in body heights"
     )

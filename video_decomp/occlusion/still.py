@@ -9,7 +9,7 @@ import numpy as np
 
 from video_decomp.occlusion.outline import coarse_outline, connected_to, edge_contrast, fine_outline
 
-STRONG_VIEWS = 3
+STRONG_VIEWS = 2
 SURE = 3
 MIN_AGREEMENT = 0.6
 
