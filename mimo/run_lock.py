@@ -8,6 +8,7 @@ from typing import TextIO
 
 from mimo.stage import Rejected
 
+LOCK = Path(".snakemake", "run.lock")
 _held: list[TextIO] = []
 
 
@@ -20,12 +21,28 @@ def hold_run_lock(folder: Path) -> None:
     Raises:
         Rejected: another run holds it.
     """
-    path = folder / ".snakemake" / "run.lock"
+    path = folder / LOCK
     path.parent.mkdir(exist_ok=True)
     file = path.open("w")
+    if not _lock(file):
+        file.close()
+        raise Rejected(f"another run is at work in {folder.resolve()}; wait for it or stop it")
+    _held.append(file)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a run is at work in a folder, other than in this process."""
+    path = folder / LOCK
+    if not path.is_file() or _held:
+        return False
+    with path.open() as file:
+        return not _lock(file)
+
+
+def _lock(file: TextIO) -> bool:
+    """Lock a file if nobody holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
-        raise Rejected(f"another run is at work in {folder.resolve()}; wait for it or stop it") from None
-    _held.append(file)
+        return False
+    return True

@@ -14,19 +14,23 @@ def table(items: list[Item]) -> str:
     """The rows as text: kind, name, stage reached, seconds, and the reason of a failure."""
     rows = [("", "name", "reached", "time", "")]
     for item in items:
-        failure = item.failure
-        remark = (
-            f"{failure.stage} failed: {failure.reason}" if failure else "" if item.done else "not finished"
-        )
-        seconds = f"{item.seconds:.0f} s" if item.seconds else ""
+        reached = "by hand" if item.kind == "template" else item.reached
         rows.append(
-            (item.kind, item.name, "by hand" if item.kind == "template" else item.reached, seconds, remark)
+            (item.kind, item.name, reached, f"{item.seconds:.0f} s" if item.seconds else "", remark(item))
         )
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return "\n".join(
         "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[4]]).rstrip()
         for row in rows
     )
+
+
+def remark(item: Item) -> str:
+    """What to say of an item that is not done; empty if it is."""
+    if item.failure:
+        return f"{item.failure.stage} failed: {item.failure.reason}"
+    running = [outcome.stage for outcome in item.stages if outcome.state == "running"]
+    return f"{', '.join(running)} running" if running else "" if item.done else "not finished"
 
 
 def main(argv: list[str] | None = None) -> int:

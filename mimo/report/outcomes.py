@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mimo.project import Project
+from mimo.run_lock import is_running
 
 VIDEO_STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting", "template")
 LOG_TAIL = 16_000
+STOPPED = "stopped before its end (killed, or out of memory?), or its files were deleted"
 
-State = Literal["done", "failed", "waiting"]
+State = Literal["done", "running", "failed", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class StageOutcome:
 
     Attributes:
         stage: key of `mimo.project.STAGES`.
-        state: done; failed; or waiting, when it was not started.
+        state: done; running; failed; or waiting, when it was not started.
         reason: why it failed, one line.
         record: what the stage wrote about its work (see `mimo.stage.write_record`).
         seconds: wall time of its job, when it was measured.
@@ -117,13 +119,20 @@ def _outcome(project: Project, stage: str, name: str, record: Path, proof: Path)
             return StageOutcome(stage, "done", "", dict(json.loads(record.read_bytes())), *usage, log=there)
         except (ValueError, TypeError):
             return StageOutcome(stage, "failed", f"{record}: damaged; delete it and run again", log=there)
-    if there is not None:
-        return StageOutcome(stage, "failed", why_failed(log), log=there)
-    return StageOutcome(stage, "waiting")
+    if there is None:
+        return StageOutcome(stage, "waiting")
+    reason = why_failed(log)
+    if not reason and is_running(Path.cwd()):
+        return StageOutcome(stage, "running", log=there)
+    return StageOutcome(stage, "failed", reason or STOPPED, log=there)
 
 
 def why_failed(log: Path) -> str:
-    """Reason of a failure in one line: what a stage said when it rejected its input, else its last words."""
+    """Why a stage failed, in one line: what it said when it rejected its input, else a fault's last line.
+
+    Returns:
+        The reason; empty if the log tells of no failure.
+    """
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
         text = file.read().decode(errors="replace")
@@ -131,11 +140,9 @@ def why_failed(log: Path) -> str:
     rejected = [line for line in lines if line.startswith("REJECTED:")]
     if rejected:
         return rejected[-1]
-    if not lines:
-        return "stopped without a word (killed, or out of memory?)"
-    if lines[-1].startswith("done in") or re.search(r"\d+%\|", lines[-1]):
-        return "stopped before its end, or its files were deleted"
-    return lines[-1]
+    if "Traceback (most recent call last)" in text or any(": error: " in line for line in lines[-1:]):
+        return lines[-1]
+    return ""
 
 
 def _usage(path: Path) -> tuple[float | None, float | None]:
