@@ -88,9 +88,8 @@ def estimate_motion(frames: VideoReader, masks: VideoReader) -> CameraMotion:
     to_small = np.diag([scale, scale, 1.0])
     tracker = _Tracker()
     homographies, shots, inliers, thumbnails = [], [], [], []
-    pairs = zip(frames, masks, strict=True)
-    for image, mask in progress(pairs, "camera motion", total=len(frames)):
-        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    pairs = zip(VideoReader(frames.path, gray=True), masks, strict=True)
+    for gray, mask in progress(pairs, "camera motion", total=len(frames)):
         small = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         blocked = cv2.dilate(
             cv2.resize(mask, small.shape[::-1], interpolation=cv2.INTER_LINEAR), np.ones((9, 9), np.uint8)

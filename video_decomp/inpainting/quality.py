@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from mimo.stage import progress
 from mimo.video import VideoReader
 from video_decomp.inpainting.interface import mask_distance
 
 RING = 3
+RUNS, RUN = 5, 6
 
 
 def psnr(squared_error: float, count: float) -> float | None:
@@ -23,7 +24,7 @@ def psnr(squared_error: float, count: float) -> float | None:
 
 
 def measure(template: Path, changed: float) -> dict[str, Any]:
-    """Compare a template's ``bk.mp4`` with its ``vid.mp4``.
+    """Compare a template's ``bk.mp4`` with its ``vid.mp4`` in some runs of frames, evenly spread.
 
     Args:
         template: folder with both and ``mask.mp4``.
@@ -40,12 +41,8 @@ def measure(template: Path, changed: float) -> dict[str, Any]:
     inside_change: list[float] = []
     around_change: list[float] = []
     before: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    readers = (
-        VideoReader(template / "vid.mp4"),
-        VideoReader(template / "bk.mp4"),
-        VideoReader(template / "mask.mp4", gray=True),
-    )
-    for frame, filled, mask in progress(zip(*readers, strict=True), "measuring", total=len(readers[0])):
+    for first, frame, filled, mask in _triples(template):
+        before = None if first else before
         distance = mask_distance(mask)
         outside = distance > changed + 1
         difference = cv2.absdiff(frame, filled).astype(np.float32)
@@ -65,6 +62,18 @@ def measure(template: Path, changed: float) -> dict[str, Any]:
         "seam": _rounded(_mean(seams)),
         "flicker": {"filled": _rounded(_mean(inside_change)), "around": _rounded(_mean(around_change))},
     }
+
+
+def _triples(template: Path) -> Iterator[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]:
+    """Frames of ``vid.mp4``, ``bk.mp4`` and ``mask.mp4``, and whether they are the first of a run."""
+    frames = VideoReader(template / "vid.mp4")
+    filled = VideoReader(template / "bk.mp4")
+    masks = VideoReader(template / "mask.mp4", gray=True)
+    starts = np.linspace(0, max(0, len(frames) - RUN), min(RUNS, -(-len(frames) // RUN))).round().astype(int)
+    for start in starts.tolist():
+        runs = (reader.frames(start, start + RUN) for reader in (frames, filled, masks))
+        for index, triple in enumerate(zip(*runs, strict=True)):
+            yield (index == 0, *triple)
 
 
 def _seam(gray: np.ndarray, distance: np.ndarray, changed: float) -> float:

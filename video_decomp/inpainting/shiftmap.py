@@ -10,9 +10,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-LABELS = 48
+LABELS = 32
 RIM = 4
-ITERATIONS = 40
+ITERATIONS = 24
 UNUSABLE = 1e4
 TRUNCATE = 900.0
 # Things at the same height look alike: upright scenes are better continued sideways.
