@@ -70,14 +70,15 @@ class Roi:
         linear = np.stack([across, down], axis=1)
         return np.hstack([linear, (corners[0] + linear @ (0.5, 0.5) - 0.5)[:, None]])
 
-    def crop(self, image: np.ndarray, side: int) -> np.ndarray:
+    def crop(self, image: np.ndarray, side: int, *, most_shrink: float = 2.0) -> np.ndarray:
         """The region cut out of the image at `side` x `side`; outside the image it is black.
 
-        The image is halved first while the region is more than twice as large as asked, against aliasing.
+        The image is halved first while the region is more than `most_shrink` times as large as asked,
+        against aliasing.
         """
         matrix = self.grid_to_image(side)
         scale = 1.0
-        while self.side * scale > 2 * side:
+        while self.side * scale > most_shrink * side:
             image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             scale /= 2
         matrix = matrix * scale
@@ -199,7 +200,8 @@ class PersonDetector:
         height, width = image.shape[:2]
         side = max(height, width)
         roi = Roi(width / 2, height / 2, side)
-        pixels = roi.crop(image, _DETECTOR_SIDE).astype(np.float32) / 127.5 - 1
+        # The detector was trained on plainly subsampled images: smoothed ones lower its scores.
+        pixels = roi.crop(image, _DETECTOR_SIDE, most_shrink=8).astype(np.float32) / 127.5 - 1
         outputs = self._network(pixels)
         scores = _sigmoid(outputs[(2254, 1)][:, 0])
         chosen = np.flatnonzero(scores >= min_score)
@@ -212,7 +214,7 @@ class PersonDetector:
             half = row[1] * side / 2
             box = np.concatenate([points[0] - half, points[0] + half])
             detections.append(Detection(float(score), box, points[1:]))
-        return detections
+        return _blend(detections)
 
 
 class LandmarkNetwork:
@@ -325,6 +327,21 @@ def _refine(points: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
             rows, columns = np.mgrid[top : top + heat.shape[0], left : left + heat.shape[1]]
             refined[number] = np.array([(columns * heat).sum(), (rows * heat).sum()]) / heat.sum() / cells
     return refined
+
+
+def _blend(detections: list[Detection], overlap: float = 0.3) -> list[Detection]:
+    """Merge detections whose boxes overlap to their mean, weighted by score (MediaPipe's weighted NMS)."""
+    rest = sorted(detections, key=lambda found: -found.score)
+    blended = []
+    while rest:
+        best = rest[0]
+        same = [found for found in rest if found is best or _box_iou(best.box, found.box) > overlap]
+        rest = [found for found in rest if all(found is not other for other in same)]
+        scores = [found.score for found in same]
+        box = np.average([found.box for found in same], axis=0, weights=scores)
+        points = np.average([found.points for found in same], axis=0, weights=scores)
+        blended.append(Detection(best.score, box, points))
+    return blended
 
 
 def _suppress(detections: list[Detection], overlap: float = 0.3) -> list[Detection]:
