@@ -5,9 +5,9 @@ The numbers equal those of the reference implementation; `plan_clips` can also d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +16,10 @@ import numpy as np
 BODY_THRESHOLD = 10
 # A clip ends when some frame's box covers less than this share of the clip's.
 SPLIT_SHARE = 0.5
+# Frames held for the next clip, at most.
+_MOST_SHARED = 64
+
+Frame = TypeVar("Frame")
 
 
 class Box(NamedTuple):
@@ -164,6 +168,7 @@ def plan_clips(boxes: Sequence[Box], overlap: int = 4, *, improved: bool = False
     Returns:
         Clips in order; together they cover all frames.
     """
+    assert overlap <= _MOST_SHARED
     clips: list[Clip] = []
     start = 0
     nothing = Box(10000, 0, 10000, 0)
@@ -193,6 +198,27 @@ def plan_clips(boxes: Sequence[Box], overlap: int = 4, *, improved: bool = False
         if last:
             close(i + 1, Box(0, 0, 0, 0) if union == nothing else union)
     return clips
+
+
+def in_clips(frames: Iterable[Frame], clips: Sequence[Clip]) -> Iterator[tuple[Clip, Frame]]:
+    """Frames of a video clip after clip; those that clips share come again.
+
+    Args:
+        frames: the video's, in order; read once, only shared frames are held.
+        clips: from `plan_clips`.
+    """
+    source = enumerate(frames)
+    held: dict[int, Frame] = {}
+    for clip in clips:
+        held = {i: frame for i, frame in held.items() if i >= clip.first}
+        for i in clip.frames:
+            if i not in held:
+                number, frame = next(source)
+                assert number == i, "clips are in order and leave no frame out"
+                # Any later clip shares at most the last few frames.
+                held[i] = frame
+                held.pop(i - _MOST_SHARED, None)
+            yield clip, held[i]
 
 
 def crop(image: np.ndarray, box: Box) -> np.ndarray:
