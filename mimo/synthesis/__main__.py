@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-
-import ffmpeg
-import imageio_ffmpeg
 
 from mimo import weights
 from mimo.character import Character
@@ -22,7 +15,7 @@ from mimo.files import sha256
 from mimo.stage import Rejected, StageSettings, backend_arguments, progress, run, write_record
 from mimo.synthesis.interface import Job
 from mimo.template import Template
-from mimo.video import VideoError, VideoWriter, has_audio
+from mimo.video import VideoError, VideoWriter
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,11 +54,10 @@ def make_video(
     started, processor = time.perf_counter(), time.process_time()
     frames = backend.synthesise(job, settings)
     total = len(job.template.frame_numbers)
+    clip = job.template.videos["vid"]
+    start = float(job.template.frame_numbers[0] / clip.info.fps)
     try:
-        with (
-            _audio(job.template) as audio,
-            VideoWriter(output, _rate(job.template), audio_from=audio) as writer,
-        ):
+        with VideoWriter(output, _rate(job.template), audio_from=clip.path, audio_start=start) as writer:
             for frame in progress(frames, "synthesis", total):
                 writer.write(frame)
     except VideoError as error:
@@ -93,34 +85,6 @@ def _rate(template: Template) -> Fraction:
     own = template.info.fps
     wanted = template.config.fps
     return own if abs(float(own) / wanted - 1) < 1e-3 else Fraction(wanted).limit_denominator(1001)
-
-
-@contextmanager
-def _audio(template: Template) -> Iterator[Path | None]:
-    """File with the sound of the frames in use: the clip itself, or a cut of it when frames are left out."""
-    clip = template.videos["vid"].path
-    numbers = template.frame_numbers
-    if not has_audio(clip):
-        yield None
-    elif numbers[0] == 0 and numbers[-1] >= template.info.frames - 1:
-        yield clip
-    else:
-        fps = template.info.fps
-        with tempfile.TemporaryDirectory() as folder:
-            cut = Path(folder) / "audio.mkv"
-            command = (
-                ffmpeg.input(
-                    str(clip), ss=float(numbers[0] / fps), t=float((numbers[-1] + 1 - numbers[0]) / fps)
-                )
-                .audio.output(str(cut), acodec="copy")
-                .overwrite_output()
-                .global_args("-loglevel", "error")
-                .compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
-            )
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise VideoError(f"{clip}: its sound cannot be cut: {done.stderr.strip()[-300:]}")
-            yield cut
 
 
 if __name__ == "__main__":
