@@ -179,10 +179,12 @@ class PersonDetector:
         """
         return _suppress(self._candidates(image, 0, 0, min_score))
 
-    def detect_small(self, image: np.ndarray, min_score: float = 0.5) -> list[Detection]:
+    def detect_small(
+        self, image: np.ndarray, min_score: float = 0.5, *, thorough: bool = False
+    ) -> list[Detection]:
         """Like `detect`, but looks at overlapping squares of the image too, so finds smaller people.
 
-        The squares have the image's short side, or 0.6 of it if nobody is found in those.
+        The squares have the image's short side, and 0.6 of it if nobody is found in those or if `thorough`.
         """
         height, width = image.shape[:2]
         found = self._candidates(image, 0, 0, min_score)
@@ -192,7 +194,7 @@ class PersonDetector:
                 for left in _steps(width, side):
                     square = image[top : top + side, left : left + side]
                     found += self._candidates(square, left, top, min_score)
-            if found:
+            if found and not thorough:
                 break
         return _suppress(found)
 

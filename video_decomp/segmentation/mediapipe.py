@@ -44,7 +44,7 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
     """
     network = LandmarkNetwork(settings.network, settings.threads)
     builder = PlateBuilder()
-    tracks = _survey(video, PersonDetector(settings.threads), network, builder)
+    tracks = _survey(video, network, builder, settings)
     subject = choose(tracks, settings, float(video.info.fps))
     plate = builder.build(subject) if settings.refine else None
     best = max(subject.values(), key=lambda sighting: sighting.area * sighting.score)
@@ -63,15 +63,17 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
 
 
 def _survey(
-    video: VideoReader, detector: PersonDetector, network: LandmarkNetwork, builder: PlateBuilder
+    video: VideoReader, network: LandmarkNetwork, builder: PlateBuilder, settings: Settings
 ) -> list[Track]:
     """Everyone in the clip, seen in key frames; the frames go to the plate's builder, too."""
+    detector = PersonDetector(settings.threads)
+    thorough = settings.subject != "largest"
     fps = float(video.info.fps)
     spacing = key_frame_spacing(fps)
     key_frames = []
     for index, image in enumerate(progress(video, "finding people", len(video))):
         if index % spacing == 0 or index == len(video) - 1:
-            key_frames.append(find_people(image, index, detector, network))
+            key_frames.append(find_people(image, index, detector, network, thorough=thorough))
             builder.offer(index, image)
     return link(key_frames, fps)
 

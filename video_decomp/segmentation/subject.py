@@ -143,11 +143,20 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def find_people(
-    image: np.ndarray, frame: int, detector: PersonDetector, network: LandmarkNetwork, most: int = 6
+    image: np.ndarray,
+    frame: int,
+    detector: PersonDetector,
+    network: LandmarkNetwork,
+    *,
+    thorough: bool = False,
+    most: int = 6,
 ) -> list[Sighting]:
-    """All people in an image that both networks agree on, the largest first; at most `most`."""
+    """People in an image that both networks agree on, the largest first; at most `most`.
+
+    Small people beside a large one are looked for only if `thorough`, at some cost.
+    """
     found: list[Sighting] = []
-    for detection in detector.detect_small(image)[: 2 * most]:
+    for detection in detector.detect_small(image, thorough=thorough)[: 2 * most]:
         sighting = sight(image, frame, network.run_twice(image, detection.roi))
         if sighting and all(_overlap(sighting.box, other.box) < 0.6 for other in found):
             found.append(sighting)
