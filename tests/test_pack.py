@@ -95,9 +95,9 @@ def test_preview_shows_what_was_made(folder):
     assert pack(folder, "--preview-times=3").returncode == 0
     with Image.open(folder / "preview.png") as image:
         sheet = np.array(image)
-    assert sheet.shape[1] == without.shape[1] > 3 * SIZE[0]
-    assert sheet.shape[0] > without.shape[0]
-    tiles = sheet[-64:, -100:-4].astype(int)  # the occluder's row, last column
+    assert sheet.shape[0] == without.shape[0]
+    assert sheet.shape[1] > without.shape[1]  # a wide clip: one column more
+    tiles = sheet[-68:-4, -100:-4].astype(int)  # the occluder's column, last time
     post, scene = tiles[10:50, 61:69].mean((0, 1)), tiles[10:15, 5:50].mean((0, 1))
     assert post[2] > post[1] > post[0]
     assert scene[1] > 2 * scene[2]

@@ -10,11 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 from mimo.files import whole_file
 from mimo.video import VideoReader
 
-ROWS = ("source", "mask", "body", "sdc", "bk", "occ")
-TILE_AREA = 230 * 230
+KINDS = ("source", "mask", "body", "sdc", "bk", "occ")
+SHEET_WIDTH = 1600
 GAP = 4
-LABEL_WIDTH = 92
-HEADER = 34
+LABEL_WIDTH = 110
+HEADER, LABEL_HEIGHT = 34, 22
+WIDE = 1.2
+"""Width over height above which the kinds of picture stand side by side and time runs down."""
 BACKGROUND = (24, 26, 30)
 INK = (235, 235, 235)
 MASK_TINT = (255, 64, 96)
@@ -26,45 +28,58 @@ BODY_LEVEL = 10
 
 
 def write_preview(path: Path, videos: dict[str, VideoReader], times: int, valid: range) -> None:
-    """Write the contact sheet as a PNG: a row for each kind of picture, a column for each time.
+    """Write the contact sheet as a PNG: every kind of picture at some times.
 
     Args:
         path: file to write.
         videos: readers of ``vid``, ``mask``, ``sdc``, ``bk`` and, if there is one, ``occ``.
-        times: number of columns at most.
+        times: number of times at most.
         valid: frames to show times of.
     """
-    numbers = np.unique(np.linspace(valid.start, valid.stop - 1, times).round().astype(int)).tolist()
     info = videos["vid"].info
-    scale = min(1.0, (TILE_AREA / (info.width * info.height)) ** 0.5)
-    tile = (max(1, round(info.width * scale)), max(1, round(info.height * scale)))
-    shown = {name: pick(reader, numbers) for name, reader in videos.items()}
     fps = float(info.fps)
+    numbers = np.unique(np.linspace(valid.start, valid.stop - 1, times).round().astype(int)).tolist()
+    kinds = [kind for kind in KINDS if kind != "occ" or "occ" in videos]
+    shown = {name: pick(reader, numbers) for name, reader in videos.items()}
+    pictures = [
+        [draw(kind, {name: f[i] for name, f in shown.items()}) for i in range(len(numbers))] for kind in kinds
+    ]
     title = f"{info.width}x{info.height}, {fps:g} fps, {info.frames} frames"
-
-    width = LABEL_WIDTH + len(numbers) * (tile[0] + GAP)
-    heading = ImageFont.load_default(18)
-    small = ImageFont.load_default(14)
-    height = HEADER + 20 + 5 * (tile[1] + GAP) + (tile[1] if "occ" in videos else 28)
-    sheet = Image.new("RGB", (width, height), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((8, 7), title, INK, heading)
-    for column, number in enumerate(numbers):
-        x = LABEL_WIDTH + column * (tile[0] + GAP)
-        draw.text((x, HEADER), f"{number}  ({number / fps:.2f} s)", INK, small)
-        frames = {name: pictures[column] for name, pictures in shown.items()}
-        for row, name in enumerate(ROWS):
-            picture = draw_row(name, frames)
-            if picture is not None:
-                y = HEADER + 20 + row * (tile[1] + GAP)
-                sheet.paste(Image.fromarray(picture).resize(tile, Image.Resampling.BOX), (x, y))
-    for row, name in enumerate(ROWS):
-        y = HEADER + 20 + row * (tile[1] + GAP)
-        draw.text((8, y + 4), name, INK, heading)
-        if name == "occ" and "occ" not in videos:
-            draw.text((LABEL_WIDTH, y + 4), "nothing passes in front of the person", INK, small)
+    if "occ" not in videos:
+        title += ", nothing passes in front of the person"
+    moments = [f"{number} ({number / fps:.2f} s)" for number in numbers]
+    if info.width > WIDE * info.height:
+        sheet = grid([list(row) for row in zip(*pictures, strict=True)], moments, kinds, title)
+    else:
+        sheet = grid(pictures, kinds, moments, title)
     with whole_file(path) as part:
         sheet.save(part, format="PNG")
+
+
+def grid(pictures: list[list[np.ndarray]], rows: list[str], columns: list[str], title: str) -> Image.Image:
+    """Pictures in rows and columns, with labels and a title.
+
+    Args:
+        pictures: row by row, all (height, width, 3) uint8 of one size.
+        rows, columns: their labels.
+        title: heading.
+    """
+    height, width = pictures[0][0].shape[:2]
+    tile_width = min(width, (SHEET_WIDTH - LABEL_WIDTH) // len(columns) - GAP)
+    tile = (tile_width, round(height * tile_width / width))
+    left = [LABEL_WIDTH + column * (tile[0] + GAP) for column in range(len(columns))]
+    top = [HEADER + LABEL_HEIGHT + row * (tile[1] + GAP) for row in range(len(rows))]
+    sheet = Image.new("RGB", (left[-1] + tile[0] + GAP, top[-1] + tile[1] + GAP), BACKGROUND)
+    ink = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(15)
+    ink.text((8, 7), title, INK, ImageFont.load_default(18))
+    for x, label in zip(left, columns, strict=True):
+        ink.text((x, HEADER), label, INK, font)
+    for y, label, row in zip(top, rows, pictures, strict=True):
+        ink.text((8, y + 2), label, INK, font)
+        for x, picture in zip(left, row, strict=True):
+            sheet.paste(Image.fromarray(picture).resize(tile, Image.Resampling.BOX), (x, y))
+    return sheet
 
 
 def pick(reader: VideoReader, numbers: list[int]) -> list[np.ndarray]:
@@ -76,27 +91,27 @@ def pick(reader: VideoReader, numbers: list[int]) -> list[np.ndarray]:
     return [frame for number, frame in enumerate(reader.frames(start, stop), start) if number in wanted]
 
 
-def draw_row(name: str, frames: dict[str, np.ndarray]) -> np.ndarray | None:
+def draw(kind: str, frames: dict[str, np.ndarray]) -> np.ndarray:
     """One picture of the sheet.
 
     Args:
-        name: row, one of `ROWS`.
+        kind: one of `KINDS`.
         frames: the videos' frames of one time, uint8; masks grey.
 
     Returns:
-        (height, width, 3) uint8, or None when the video does not exist.
+        (height, width, 3) uint8.
     """
     source = frames["vid"]
-    if name == "source":
+    if kind == "source":
         return source
-    if name == "mask":
+    if kind == "mask":
         return tinted(source, frames["mask"], MASK_TINT)
-    if name == "body":
+    if kind == "body":
         body = frames["sdc"].astype(np.float32) @ (0.299, 0.587, 0.114) > BODY_LEVEL
         return np.where(body[..., None], source // 3 + frames["sdc"] // 3 * 2, source)
-    if name == "occ":
-        return tinted(source, frames["occ"], OCCLUDER_TINT) if "occ" in frames else None
-    return frames[name]
+    if kind == "occ":
+        return tinted(source, frames["occ"], OCCLUDER_TINT)
+    return frames[kind]
 
 
 def tinted(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

@@ -42,6 +42,12 @@ class StageOutcome:
     megabytes: float | None = None
     log: Path | None = None
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What the stage measured; a character's record has the parts of its making instead."""
+        parts = {key: self.record[key] for key in ("mask", "fit") if key in self.record}
+        return dict(self.record.get("metrics", parts))
+
 
 @dataclass(frozen=True)
 class Item:

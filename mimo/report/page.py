@@ -117,7 +117,7 @@ def _models(items: Iterable[Item]) -> list[dict[str, Any]]:
 def _frames(stages: list[StageOutcome]) -> int | None:
     """Number of frames, from the first record that says it."""
     for outcome in stages:
-        frames = outcome.record.get("metrics", {}).get("frames")
+        frames = outcome.metrics.get("frames")
         if isinstance(frames, int):
             return frames
     return None

@@ -12,8 +12,10 @@ from PIL import Image
 from mimo.files import whole_file
 from mimo.video import VideoError, VideoReader
 
-STRIP_TIMES = 6
-STRIP_HEIGHT = 230
+STRIP_WIDTH = 1400
+STRIP_GAP = 3
+STRIP_TILE = 60_000
+"""Pixels of one picture of a strip, about; wide videos are shown at fewer times."""
 
 
 def embedded(path: Path, width: int) -> str:
@@ -48,17 +50,21 @@ def video_strip(video: Path, source: Path, first: int, kept: Path) -> str:
 
 
 def _strip(video: VideoReader, source: VideoReader, first: int) -> Image.Image:
-    numbers = np.linspace(0, len(video) - 1, STRIP_TIMES + 2)[1:-1].round().astype(int).tolist()
+    info = video.info
+    times = max(3, round(STRIP_WIDTH / (STRIP_TILE * info.width / info.height) ** 0.5))
+    width = STRIP_WIDTH // times - STRIP_GAP
+    height = round(width * info.height / info.width)
+    numbers = np.unique(np.linspace(0, len(video) - 1, times + 2)[1:-1].round().astype(int)).tolist()
     rows = [
         [video.frame(number) for number in numbers],
         [source.frame(min(number + first, len(source) - 1)) for number in numbers],
     ]
-    width = round(STRIP_HEIGHT * video.info.width / video.info.height)
-    strip = Image.new("RGB", ((width + 3) * len(numbers) - 3, 2 * STRIP_HEIGHT + 3), "white")
+    size = ((width + STRIP_GAP) * len(numbers) - STRIP_GAP, 2 * height + STRIP_GAP)
+    strip = Image.new("RGB", size, "white")
     for i, row in enumerate(rows):
         for j, frame in enumerate(row):
-            small = Image.fromarray(frame).resize((width, STRIP_HEIGHT), Image.Resampling.BOX)
-            strip.paste(small, (j * (width + 3), i * (STRIP_HEIGHT + 3)))
+            small = Image.fromarray(frame).resize((width, height), Image.Resampling.BOX)
+            strip.paste(small, (j * (width + STRIP_GAP), i * (height + STRIP_GAP)))
     return strip
 
 
