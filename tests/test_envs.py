@@ -15,7 +15,7 @@ from mimo.project import STAGES, backend_names, main_module
 
 ROOT = Path(__file__).parent.parent
 USES_BACKENDS_OF = {"character": ["pose"]}
-BROUGHT_ALONG = {"pydantic_core": "pydantic"}
+BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch"}
 
 
 @cache
