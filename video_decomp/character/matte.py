@@ -1,8 +1,8 @@
 """Refine the network's coarse mask of a still picture to the picture's own edges.
 
 The network's mask has about one cell for every 1/200 of a person's height. GrabCut (Rother, Kolmogorov and
-Blake 2004) decides in a band around its edge by colour; a guided filter (He, Sun and Tang 2013) then makes
-the edge as soft as the picture's.
+Blake 2004) decides in a band around its edge by colour; local models of colour, as for videos, then make the
+edge as soft as the picture's.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from video_decomp.segmentation import edges
+
 WORKING_SIDE = 640
 """Longest side of the person at which GrabCut works."""
 COLOUR_SAY = 0.35
 """What colours may add to or take from the network's probability."""
+FINE = 0.003
+"""Cell of the cut's edge, in units of the person's longest side."""
 BAND = 0.03
 """Half width of the band that may change, in units of the person's longest side."""
 
@@ -75,13 +79,9 @@ def _distances(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _matte(image: np.ndarray, solid: np.ndarray, side: int) -> np.ndarray:
-    """float32 (h, w) 0..1: the cut with its edge moved to the picture's, specks and holes removed."""
-    radius = max(2, round(0.006 * side))
-    alpha = guided_filter(image, solid, radius, 4e-4)
-    alpha = np.clip((alpha - 0.5) * 2.2 + 0.5, 0, 1)
-    inner, outer = _distances(solid > 0.5)
-    alpha = np.where(np.maximum(inner, outer) > 2.5 * radius, (solid > 0.5).astype(np.float32), alpha)
-    return _without_specks(alpha, side)
+    """float32 (h, w) 0..1: the cut with its edge as soft as the picture's, specks and holes removed."""
+    alpha = edges.refine(image, np.clip(solid, 0, 1).astype(np.float32), FINE * side, None)
+    return _without_specks(np.clip((alpha - 0.5) * 1.6 + 0.5, 0, 1), side)
 
 
 def _without_specks(alpha: np.ndarray, side: int) -> np.ndarray:
@@ -97,31 +97,3 @@ def _without_specks(alpha: np.ndarray, side: int) -> np.ndarray:
     small = stats[:, cv2.CC_STAT_AREA] < (0.012 * side) ** 2
     small[0] = False
     return np.where(small[labels], 1.0, alpha).astype(np.float32)
-
-
-def guided_filter(guide: np.ndarray, values: np.ndarray, radius: int, smooth: float) -> np.ndarray:
-    """Smooth values while keeping to the edges of a colour image (He, Sun and Tang 2013, section 3.3).
-
-    Args:
-        guide: uint8 (H, W, 3).
-        values: float32 (H, W).
-        radius: half side of the windows, pixels.
-        smooth: variance of colours (of 0..1) below which a window counts as even.
-    """
-    size = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(array: np.ndarray) -> np.ndarray:
-        return cv2.blur(array, size, borderType=cv2.BORDER_REFLECT)
-
-    colour = guide.astype(np.float32) / 255
-    centre, level = mean(colour), mean(values.astype(np.float32))
-    together = mean(colour * values[..., None].astype(np.float32)) - centre * level[..., None]
-    spread = np.empty((*values.shape, 3, 3), np.float32)
-    for i in range(3):
-        for j in range(i, 3):
-            spread[..., i, j] = mean(colour[..., i] * colour[..., j]) - centre[..., i] * centre[..., j]
-            spread[..., j, i] = spread[..., i, j]
-    spread += smooth * np.eye(3, dtype=np.float32)
-    slope = np.linalg.solve(spread, together[..., None])[..., 0]
-    offset = level - (slope * centre).sum(axis=-1)
-    return (mean(slope) * colour).sum(axis=-1) + mean(offset)

@@ -33,7 +33,7 @@ def find(image: np.ndarray, settings: Settings) -> Person:
         Rejected: there is no person, or none where the settings say.
     """
     network = LandmarkNetwork(settings.network, settings.threads)
-    people = find_people(image, 0, PersonDetector(settings.threads), network)
+    people = find_people(image, 0, PersonDetector(settings.threads), network, thorough=True)
     if not people:
         raise Rejected("no person found; give a picture that shows one person from head to feet")
     chosen = _choose(people, settings)
