@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 _FLOW_SIDE = 360  # flow is measured on frames of about this short side
+_FIT = 12  # grey levels: where the frame before, moved along the flow, differs more, masks are not compared
 _JUMP = 0.25  # change of area from one frame to the next that counts as a jump
 
 
@@ -19,7 +20,7 @@ class MaskMeasures:
         self._areas: list[float] = []
         self._overlaps: list[float] = []
         self._before: tuple[np.ndarray, np.ndarray] | None = None
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def add(self, image: np.ndarray, mask: np.ndarray, score: float) -> None:
         """Take the next frame.
@@ -43,11 +44,12 @@ class MaskMeasures:
     def _overlap(
         self, grey_before: np.ndarray, mask_before: np.ndarray, grey: np.ndarray, mask: np.ndarray
     ) -> float:
-        """Intersection over union of a mask and the one before, moved along the optical flow."""
+        """Intersection over union of a mask and the one before, moved along the flow, where the flow fits."""
         flow = self._flow.calc(grey, grey_before, None)  # type: ignore[call-overload]
         rows, columns = np.indices(grey.shape, dtype=np.float32)
-        moved = cv2.remap(mask_before, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
-        a, b = moved > 127, mask > 127
+        x, y = columns + flow[..., 0], rows + flow[..., 1]
+        fits = cv2.absdiff(cv2.remap(grey_before, x, y, cv2.INTER_LINEAR), grey) < _FIT
+        a, b = (cv2.remap(mask_before, x, y, cv2.INTER_LINEAR) > 127) & fits, (mask > 127) & fits
         return float((a & b).sum() / max((a | b).sum(), 1))
 
     def summary(self) -> dict[str, Any]:
