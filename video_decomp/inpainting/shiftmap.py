@@ -55,7 +55,8 @@ def _candidates(features: np.ndarray, usable: np.ndarray, rim: np.ndarray, hole:
     """Shifts (L, 2) that between them continue every piece of the rim well."""
     height, width = hole.max(axis=0) - hole.min(axis=0) + 1
     reach_rows, reach_columns = int(0.4 * height) + 6, int(1.5 * max(width, height / 2)) + 8
-    sample = hole[:: max(1, len(hole) // 300)]
+    sample = hole[:: max(1, len(hole) // 200)]
+    rim = rim[:: max(1, len(rim) // 240)]
     shifts, scores = [], []
     for row in range(-reach_rows, reach_rows + 1):
         for column in range(-reach_columns, reach_columns + 1):
