@@ -164,6 +164,8 @@ class Benchmark:
             self.fast_clip(Inputs(self.args.frames, self.args.size), f"fast {self.args.frames} frames")
         if "long" in chosen:
             self.fast_clip(Inputs(600, self.args.size), "fast 600 frames, 1 step", steps=1)
+        if self.args.profile:
+            self.profile()
 
     def eager_step(self) -> None:
         """Time of a window-step in plain eager code, and its estimate for the whole clip."""
@@ -200,8 +202,12 @@ class Benchmark:
         self.report.add(
             "pose features of a window", timed(lambda: self.pipeline.pose_features(images), 5), "ms"
         )
-        if self.args.profile:
-            self.report.add("profile of a window-step", "\n" + kernel_table(step))
+
+    def profile(self) -> None:
+        """Where the time of a window-step goes, by kind of kernel."""
+        tensors, condition = self._window_tensors(), self._fast_inputs()
+        table = kernel_table(lambda: self.pipeline.denoising_unet(*tensors, condition))
+        self.report.add("profile of a window-step", "\n" + table)
 
     def eager_clip(self, inputs: Inputs, name: str) -> None:
         """A whole clip in plain eager code."""
@@ -310,7 +316,6 @@ class Benchmark:
         picture = np.zeros((size, size, 3), np.uint8)
         pipeline, batch, fixed = self.pipeline, self.pipeline.vae_batch, self.pipeline.vae_fixed_batch
         encode_video(pipeline.vae, [picture], self.device, batch, fixed=fixed)
-        encode_video(pipeline.vae, [picture, picture + 1], self.device, 1)
         list(
             decode_video(
                 pipeline.vae, torch.zeros((1, 4, latent, latent), device=self.device), batch, fixed=fixed

@@ -53,6 +53,7 @@ def accelerate(
     # The kernels of one window-step take hundreds of milliseconds and are launched far ahead of the GPU, so
     # recording them as a CUDA graph would gain nothing.
     pipeline.denoising_unet.compile(dynamic=False, fullgraph=True, mode=mode)
+    pipeline.pose_guider.compile(dynamic=False, fullgraph=True, mode=mode)
     if compile_vae:
         pipeline.vae.encoder.compile(dynamic=False, mode=mode)
         pipeline.vae.decoder.compile(dynamic=False, mode=mode)

@@ -39,7 +39,11 @@ def as_pixels(frames: np.ndarray | Sequence[np.ndarray], device: torch.device, d
     Returns:
         (n, 3, h, w) in [0, 1], channels last in memory; divided in float32 before the cast.
     """
-    pixels = torch.from_numpy(np.stack(list(frames))).to(device)
+    pixels = torch.from_numpy(frames if isinstance(frames, np.ndarray) else np.stack(frames))
+    if device.type == "cuda":
+        # From pinned memory the copy waits in the GPU's queue; the host goes on.
+        pixels = pixels.pin_memory()
+    pixels = pixels.to(device, non_blocking=True)
     return (pixels.permute(0, 3, 1, 2).float() / 255).to(dtype)
 
 

@@ -81,11 +81,17 @@ class ClipInputs:
         condition: what the character contributes, for both guidance rows or the conditional one alone.
         background: (1, 4, frames, h, w), scaled latents.
         pose: pose images at the network's size.
+        windows: frame indices of each window.
+        indices: the same on the device.
+        count: (1, 1, frames, 1, 1) float32, windows that each frame is in.
     """
 
     condition: Condition
     background: Tensor
     pose: FrameStore
+    windows: list[list[int]]
+    indices: list[Tensor]
+    count: Tensor
 
     def identity(self) -> tuple[Tensor | bytes, ...]:
         """What tells these inputs from others."""
@@ -263,10 +269,11 @@ class MimoPipeline(DiffusionPipeline):
             latents = latents * self.scheduler.init_noise_sigma
             state = DenoisingState(resume_from, inputs.identity, latents, sampling, self.scheduler)
             start, latents = state.restore(latents)
+            times = self.scheduler.timesteps.to(latents.device)
             with self.progress_bar(total=len(self.scheduler.timesteps)) as progress:
                 progress.update(start)
                 for step, timestep in enumerate(self.scheduler.timesteps[start:], start):
-                    velocity = self.predict(latents, timestep, inputs, sampling)
+                    velocity = self.predict(latents, times[step : step + 1], inputs, sampling)
                     latents = self.scheduler.step(velocity, timestep, latents).prev_sample
                     if callback_on_step_end is not None:
                         changed = callback_on_step_end(self, step, timestep, {"latents": latents})
@@ -290,7 +297,8 @@ class MimoPipeline(DiffusionPipeline):
         if isinstance(reference_image, np.ndarray):
             reference_image = Image.fromarray(reference_image)
         embeds = embed_picture(self.image_encoder, reference_image, device)[:, None]
-        picture = encode_pictures(self.vae, [resized(reference_image, width, height)], device)
+        batch = self.vae_batch if self.vae_fixed_batch else 0
+        picture = encode_pictures(self.vae, [resized(reference_image, width, height)], device, batch=batch)
         bank = self.reference_unet.bank(picture, embeds)
         tokens = torch.cat([torch.zeros_like(embeds), embeds]) if sampling.guided else embeds
         condition = self.denoising_unet.condition(tokens, bank)
@@ -301,14 +309,19 @@ class MimoPipeline(DiffusionPipeline):
         background = encode_video(self.vae, frames, device, self.vae_batch, fixed=self.vae_fixed_batch)
         if len(background) != len(pose) or not len(pose):
             raise ValueError(f"{len(pose)} pose images and {len(background)} background images")
-        return ClipInputs(condition, background.transpose(0, 1)[None], pose)
+        windows = sampling.windows(len(pose))
+        indices = [torch.tensor(window, device=device) for window in windows]
+        count = torch.bincount(torch.cat(indices), minlength=len(pose)).float().view(1, 1, -1, 1, 1)
+        return ClipInputs(condition, background.transpose(0, 1)[None], pose, windows, indices, count)
 
-    def predict(self, latents: Tensor, timestep: Tensor, inputs: ClipInputs, sampling: Sampling) -> Tensor:
+    def predict(self, latents: Tensor, time: Tensor, inputs: ClipInputs, sampling: Sampling) -> Tensor:
         """Velocity of the whole clip: windows averaged where they overlap, then guidance.
+
+        Nothing here waits for the GPU, so that the host prepares a window while another one is computed.
 
         Args:
             latents: (1, 4, frames, h, w) float32.
-            timestep: scalar.
+            time: (1,), the timestep, on the latents' device.
             inputs, sampling: of the clip.
 
         Returns:
@@ -318,17 +331,13 @@ class MimoPipeline(DiffusionPipeline):
         passes = [inputs.condition]
         if sampling.guided and sampling.sequential_guidance:
             passes = list(_separate_rows(inputs.condition))
-        time = timestep.reshape(1).to(device)
         total = torch.zeros((2 if sampling.guided else 1, *latents.shape[1:]), device=device)
-        count = torch.zeros((1, 1, latents.shape[2], 1, 1), device=device)
-        for window in sampling.windows(latents.shape[2]):
-            index = torch.tensor(window, device=device)
+        for window, index in zip(inputs.windows, inputs.indices, strict=True):
             pose = self.pose_features(inputs.pose.read(window))
             sample = torch.cat([latents[:, :, index], inputs.background[:, :, index].float()], 1).to(dtype)
             velocity = torch.cat([self.denoising_unet(sample, time, pose, one) for one in passes])
             total.index_add_(2, index, velocity.float())
-            count.index_add_(2, index, torch.ones((1, 1, len(window), 1, 1), device=device))
-        mean = total / count
+        mean = total / inputs.count
         if not sampling.guided:
             return mean
         unconditional, conditional = mean.chunk(2)

@@ -103,7 +103,7 @@ def temporal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     kernels: dict[str, Kernel] = {}
     for name in _names(query):
         kernels[name] = lambda name=name: _temporal_sdpa(name, query, key, value)  # type: ignore[misc]
-    if query.is_cuda:
+    if _half(query):
         kernels["triton"] = lambda: _triton().over_frames(query, key, value)
     return _fastest("temporal", query, key, kernels)
 
@@ -115,7 +115,12 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _worth_own_kernel(query: Tensor) -> bool:
     """Stock kernels are weak at dimensions like 40; elsewhere comparing is not worth the compilation."""
-    return query.is_cuda and 32 < query.shape[-1] <= 48
+    return _half(query) and 32 < query.shape[-1] <= 48
+
+
+def _half(query: Tensor) -> bool:
+    """Whether our own kernels may be tried: in float32 they would round to TensorFloat-32."""
+    return query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
 
 
 def _triton() -> ModuleType:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mimo.models.attention import reference_attention, self_attention, temporal_attention
 
-# Rows of a feed-forward computed at a time: bounds its inner tensor (8 times the channels) to about 1.2 GB.
+# Values that go into a feed-forward at a time: its inner tensor is eight times as large.
 _FEED_FORWARD_VALUES = 80_000_000
 
 
@@ -124,7 +124,7 @@ def temporal(module: AnimateDiffTransformer3D, x: Tensor, frames: int) -> Tensor
 
 def _feed_forward(module: FeedForward, tokens: Tensor) -> Tensor:
     """Gated feed-forward, in parts of the batch when its inner tensor would be large."""
-    parts = min(len(tokens), -(-tokens.numel() * 8 // (8 * _FEED_FORWARD_VALUES)))
+    parts = min(len(tokens), -(-tokens.numel() // _FEED_FORWARD_VALUES))
     if parts <= 1:
         return module(tokens)
     return torch.cat([module(part) for part in tokens.chunk(parts)])

@@ -150,7 +150,7 @@ _CONFIGS = [
 ]
 
 
-@triton.autotune(_CONFIGS, key=["tokens", "bank_tokens", "dim"])
+@triton.autotune(_CONFIGS, key=["tokens", "bank_tokens", "dim"], cache_results=True)
 @triton.jit
 def _attend(
     query,
