@@ -166,7 +166,7 @@ class Project:
         block = self._block(stage, name)
         where = f"config.yaml: {f'overrides: {name}: ' if name in self.config.overrides else ''}{stage}"
         backend = block.pop("backend", None)
-        return parse_settings(_settings_class(stage, backend, where), block, where)
+        return parse_settings(settings_class(stage, backend, where), block, where)
 
     def options(self, stage: str, name: str = "") -> list[str]:
         """Command-line options that give a stage its backend and settings."""
@@ -307,7 +307,12 @@ def backend_names(stage: str) -> list[str]:
     return [name for name in backends(STAGES[stage]) if not name.startswith("-")]
 
 
-def _settings_class(stage: str, backend: str | None, where: str) -> type[StageSettings]:
+def settings_class(stage: str, backend: str | None, where: str) -> type[StageSettings]:
+    """The model of a backend's settings; of a stage without backends, for None.
+
+    Raises:
+        Rejected: no such backend; the message begins with `where` and lists those there are.
+    """
     known = backend_names(stage)
     settings: type[StageSettings]
     if not known and backend is None:

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from mimo.project import Project
+from mimo.schema import config_schema
 from mimo.stage import Rejected
 
 
@@ -92,3 +95,16 @@ def test_templates_only(small):
     assert set(small.planned()) == {
         "ingest", "segmentation", "pose", "occlusion", "inpainting", "template"
     }  # fmt: skip
+
+
+def test_schema_for_editors():
+    folder = Path(__file__).parent.parent
+    schema = config_schema()
+    written = yaml.safe_load((folder / "rules" / "config.schema.yaml").read_text())
+    assert written == json.loads(json.dumps(schema)), "python -m mimo.schema > rules/config.schema.yaml"
+    check = Draft202012Validator(schema)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    check.validate(config)
+    assert not check.is_valid(config | {"videoz": "x"})
+    assert not check.is_valid(config | {"pose": {"backend": "anny", "smoth": 1}})
+    assert not check.is_valid(config | {"ingest": {"short_side": -3}})
