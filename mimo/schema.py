@@ -1,4 +1,4 @@
-"""Prints the JSON schema of `config.yaml`, with every backend's settings, for editors that complete and check.
+"""Prints the JSON schema of `config.yaml`, with every backend's settings, for editors that check it.
 
     python -m mimo.schema > rules/config.schema.yaml
 
