@@ -37,11 +37,17 @@ class Scene:
         """The stage's masks."""
         return frames(self.folder / "occ.mp4", gray=True) > 127
 
-    def agreement(self, found: np.ndarray) -> float:
-        """Intersection over union with the true occluder, near the path of the person."""
+    def agreement(self, found: np.ndarray, least: float = 0.0) -> float:
+        """Intersection over union with the true occluder, near the path of the person.
+
+        Args:
+            found: (T, h, w) bool.
+            least: only frames count in which more than this share of the body is hidden.
+        """
         path = np.any(self.bodies, axis=0).astype(np.uint8)
         near = cv2.dilate(path, np.ones((25, 25), np.uint8)) > 0
-        inside = self.bodies.any(axis=(1, 2)) & (self.bodies & self.occluders).any(axis=(1, 2))
+        hidden = (self.bodies & self.occluders).sum(axis=(1, 2))
+        inside = hidden > least * self.bodies.sum(axis=(1, 2))
         both = (found & self.occluders)[inside][:, near].sum()
         return float(both / (found | self.occluders)[inside][:, near].sum())
 
@@ -186,7 +192,8 @@ def test_something_that_moves_past(tmp_path, body):
     scene = make(tmp_path, body, 0.15 * np.sin(3 * TIMES), passing)
     record = find(scene)
     assert [occluder["kind"] for occluder in record["occluders"]] == ["moving"]
-    assert scene.agreement(scene.found()) > 0.7
+    # In the frames before and after these only a hand is hidden, which is not noticed.
+    assert scene.agreement(scene.found(), least=0.1) > 0.85
 
 
 def test_errors_of_the_fit_are_no_occluders_and_an_old_file_goes(tmp_path, body):

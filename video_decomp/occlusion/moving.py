@@ -10,7 +10,7 @@ from video_decomp.occlusion.outline import connected_to
 
 LEVEL = 24.0
 BINS = 12
-COMMON = 0.15
+COMMON = 0.015
 
 
 def differs(frame: np.ndarray, scene: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -32,18 +32,20 @@ def differs(frame: np.ndarray, scene: np.ndarray, known: np.ndarray) -> np.ndarr
     return difference > LEVEL
 
 
-def looks_like(frame: np.ndarray, part: np.ndarray, person: np.ndarray) -> float:
-    """Share of a part's pixels that have a colour which is common on the person: 0..1.
+def coloured_like(frame: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Where a frame has a colour that is common in a sample of it.
 
     Args:
         frame: (h, w, 3) uint8 RGB.
-        part, person: (h, w) bool.
+        sample: (h, w) bool.
+
+    Returns:
+        (h, w) bool.
     """
     bins = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB).astype(np.int64) * BINS // 256
     codes = (bins[..., 0] * BINS + bins[..., 1]) * BINS + bins[..., 2]
-    histogram = np.bincount(codes[person], minlength=BINS**3).astype(np.float64)
-    common = histogram >= COMMON / 10 * max(1.0, histogram.max())
-    return float(common[codes[part]].mean()) if part.any() else 0.0
+    histogram = np.bincount(codes[sample], minlength=BINS**3)
+    return (histogram > max(0.0, COMMON * float(histogram.max())))[codes]
 
 
 def moving_thing(difference: np.ndarray, hidden: np.ndarray, person: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from mimo.body.motion import Motion
 from mimo.video import VideoReader
 from video_decomp.occlusion.hidden import View, views, working_scale
 from video_decomp.occlusion.interface import Occluder
-from video_decomp.occlusion.moving import differs, looks_like, moving_thing
+from video_decomp.occlusion.moving import coloured_like, differs, moving_thing
 from video_decomp.occlusion.still import SURE, StillThing, find_still_things
 from video_decomp.registration import CameraMotion
 from video_decomp.scene_plate import Plate, Segment, build_plate, to_canvas, warp
@@ -21,6 +21,7 @@ SEEN_SECONDS = 2.0
 PLATE_MARGIN = 8.0
 KEPT_VIEWS = 240
 SAME_COLOURS = 0.5
+RARELY = 0.35
 
 
 class Limits(Protocol):
@@ -52,12 +53,20 @@ class Found:
 
 
 class _Scene:
-    """The empty scene at working resolution: picture (h, w, 3) uint8; unknown (h, w) uint8, 0 = seen."""
+    """The empty scene at working resolution.
+
+    Attributes:
+        picture: (h, w, 3) uint8 RGB.
+        unknown: (h, w) uint8, 0 where it has been seen.
+        rarely: (h, w) bool, seen in few of the frames that it was made from.
+    """
 
     def __init__(self, plate: Plate, size: tuple[int, int]) -> None:
         self.picture = cv2.resize(plate.image, size, interpolation=cv2.INTER_AREA)
         never = (plate.views == 0).astype(np.uint8) * 255
         self.unknown = cv2.resize(never, size, interpolation=cv2.INTER_AREA)
+        views = cv2.resize(plate.views, size, interpolation=cv2.INTER_NEAREST)
+        self.rarely = views < RARELY * int(views.max())
 
 
 @dataclass
@@ -106,13 +115,18 @@ class Search:
         if not parts:
             return
         plate = build_plate(self._frames, self._masks, self._camera, segment, PLATE_MARGIN)
-        hidden = self._gather(plate, parts)
+        seen = self._seen(plate, parts)
+        hidden = self._gather(plate, parts, seen >= 2 * SURE)
         if hidden.bodies:
-            self._add_still(plate, hidden, parts, limits, found)
+            self._add_still(plate, hidden, seen, limits, found)
             self._add_moving(hidden, limits, found)
 
-    def _gather(self, plate: Plate, parts: list[tuple[int, int]]) -> _Hidden:
-        """Hidden places of the frames in some runs, those that look as the scene and those that do not."""
+    def _gather(self, plate: Plate, parts: list[tuple[int, int]], behind: np.ndarray) -> _Hidden:
+        """Hidden places of the frames in some runs, those that look as the scene and those that do not.
+
+        Where the person nearly always is, the empty scene may show what passed in front: if the person has
+        been seen there (`behind`), what hides her now is moving.
+        """
         segment = plate.segment
         scene = _Scene(plate, self._canvas_size(segment))
         hidden = _Hidden(np.zeros(scene.picture.shape[:2], np.int32))
@@ -124,6 +138,8 @@ class Search:
                     continue
                 small = cv2.resize(frame, view.body.shape[::-1], interpolation=cv2.INTER_AREA)
                 different = self._different(small, scene, segment, view.index, view.body | view.person)
+                rarely = self._to_frame(scene.rarely, segment, view)
+                different |= view.hidden & rarely & self._to_frame(behind, segment, view)
                 still = self._to_canvas(view.hidden & ~different, segment, view.index)
                 hidden.count += still
                 hidden.bodies.append(float(view.body.sum()))
@@ -131,34 +147,39 @@ class Search:
                 if view.index % stride == 0:
                     share = float((view.hidden & ~different).sum()) / float(view.body.sum())
                     hidden.places.append((view.index, share, np.packbits(still)))
-                self._note_moving(hidden, view, small, different)
+                self._note_moving(hidden, view, small, different, rarely)
         return hidden
 
-    def _note_moving(self, hidden: _Hidden, view: View, small: np.ndarray, different: np.ndarray) -> None:
-        """Keep what differs from the scene in front of the body in one frame."""
+    def _note_moving(
+        self, hidden: _Hidden, view: View, small: np.ndarray, different: np.ndarray, rarely: np.ndarray
+    ) -> None:
+        """Keep what differs from the scene in front of the body in one frame.
+
+        Where the scene is hardly known, it is continued over what has its colours.
+        """
         inner = cv2.morphologyEx(
             (view.hidden & different).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
         )
         part = inner > 0
         if not part.any():
             return
-        thing = moving_thing(different, part, view.person)
+        alike = coloured_like(small, part)
+        thing = moving_thing(np.where(rarely, alike, different), part, view.person)
         full = cv2.resize(thing.astype(np.uint8) * 255, self._camera.size, interpolation=cv2.INTER_LINEAR)
         hard = np.where(full > 127, 255, 0).astype(np.uint8)
         share = float(part.sum()) / float(view.body.sum())
-        likeness = looks_like(small, part, view.person)
+        likeness = float(coloured_like(small, view.person)[part].mean())
         hidden.moving.append((view.index, share, likeness, cv2.imencode(".png", hard)[1]))
 
     def _add_still(
         self,
         plate: Plate,
         hidden: _Hidden,
-        parts: list[tuple[int, int]],
+        seen: np.ndarray,
         limits: Limits,
         found: Found,
     ) -> None:
         segment = plate.segment
-        seen = self._seen(plate, parts)
         least = limits.min_share / 2 * float(np.median(hidden.bodies))
         reach = self._reach * max(hidden.heights)
         for thing in find_still_things(plate.image, hidden.count, seen, reach, least):
@@ -241,6 +262,14 @@ class Search:
             return area
         matrix = self._small_matrix(segment, index)
         return warp(area.astype(np.uint8) * 255, matrix, self._canvas_size(segment), mask=True) > 127
+
+    def _to_frame(self, area: np.ndarray, segment: Segment, view: View) -> np.ndarray:
+        """An area of the canvas (h, w) bool from a frame's view, working resolution."""
+        if segment.static:
+            return area
+        matrix = np.linalg.inv(self._small_matrix(segment, view.index))
+        size = (view.body.shape[1], view.body.shape[0])
+        return warp(area.astype(np.uint8) * 255, matrix, size, mask=True) > 127
 
     def _different(
         self, small: np.ndarray, scene: _Scene, segment: Segment, index: int, person: np.ndarray
