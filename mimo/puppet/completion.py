@@ -20,7 +20,7 @@ Colours = tuple[np.ndarray, np.ndarray]
 """(N, 3) colours of the texels and how far each is trusted, (N,) 0..1."""
 GRAZING = (0.12, 0.45)
 """Cosines of the angle of view between which trust grows."""
-PLAIN = 0.05
+PLAIN = 0.08
 """Radius in metres of details that the back does not take over from the front."""
 BAND_SAMPLES = 20_000
 """Pixels of the hair line that the back of the head is painted from, at most."""
@@ -34,16 +34,24 @@ def copied_layer(
     facing = np.abs((surface.normals * toward).sum(axis=1))
     spread = texels.spread(np.column_stack([surface.vertices, surface.normals, facing]))
     at = project(spread[:, :3], surface.camera)
-    own = texels.spread(limbs(surface.topology)[:, None])[:, 0]
-    same = sample(surface.part, at, 0) == np.round(own).astype(np.uint8)
-    weight = same * smooth_step(spread[:, 6], *GRAZING)
-    weight *= sample(surface.clear, at, 1) * smooth_step(sample(alpha, at, 1), 0.3, 0.8)
+    weight = shows_limb(surface, texels, at, np.arange(len(surface.vertices))) * smooth_step(
+        spread[:, 6], *GRAZING
+    )
+    weight *= smooth_step(sample(surface.clear, at, 1), 0.3, 0.9) * smooth_step(
+        sample(alpha, at, 1), 0.3, 0.8
+    )
     normals = np.column_stack([spread[:, 3:5], -np.abs(spread[:, 5])])
     # Details of the front (chest, buttons, a navel) have no place on the back: only the garments stay.
     metre = float(surface.camera[0] / np.median(surface.vertices[:, 2]))
     plain = cv2.medianBlur(source, 2 * max(1, round(PLAIN * metre)) + 1)
     colours = sample(plain, at, cv2.INTER_LINEAR).astype(np.float32)
     return colours / shade(normals, light)[:, None], weight.astype(np.float32)
+
+
+def shows_limb(surface: Surface, texels: Texels, at: np.ndarray, stand_in: np.ndarray) -> np.ndarray:
+    """(N,) bool, the picture shows the texels' own limb at the pixels (N, 2), or that of their `stand_in`."""
+    own = texels.spread(limbs(surface.topology)[stand_in][:, None])[:, 0]
+    return sample(surface.part, at, 0) == np.round(own).astype(np.uint8)
 
 
 def hair_layer(surface: Surface, texels: Texels, layers: list[Colours]) -> Colours:
@@ -96,33 +104,8 @@ def smoothed_base(surface: Surface, texels: Texels, layers: list[Colours]) -> np
     axes = _limb_axes(surface.topology)
     stiffness, _ = laplacian(surface.rest, faces, np.where(border, 0.02, 1.0), axes)
     weight = np.clip(known[:, 3], 0, 1)
-    values = _typical(surface, known[:, :3] / np.maximum(weight, 1e-3)[:, None], weight)
+    values = known[:, :3] / np.maximum(weight, 1e-3)[:, None]
     return texels.spread(fill(stiffness, values, np.where(weight > 0.5, 20 * weight**2, 0)))
-
-
-def _typical(surface: Surface, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Colours (V, 3) with the brightness of each place of a limb kept to what is common at its height.
-
-    What the picture shows last before a surface turns away is often a bright or dark rim; spread over the
-    unseen side it would look like a stripe.
-    """
-    topology = surface.topology
-    grey = np.maximum(values @ (0.299, 0.587, 0.114), 1)
-    wanted = grey.copy()
-    for part, name in enumerate(topology.part_names):
-        along = np.abs(topology.mean_vertices[:, 0]) if name == "arm" else topology.mean_vertices[:, 2]
-        chosen = np.flatnonzero((topology.parts == part) & (weight > 0.5))
-        if len(chosen) < 50:
-            continue
-        order = chosen[np.argsort(along[chosen])]
-        reach = max(20, len(order) // 12)
-        for start in range(0, len(order), reach):
-            # Overlapping neighbourhoods along the limb, so that hems stay where they are.
-            near = order[max(0, start - reach // 2) : start + reach + reach // 2]
-            low, high = np.percentile(grey[near], (25, 70))
-            place = order[start : start + reach]
-            wanted[place] = np.clip(grey[place], low, high)
-    return values * (wanted / grey)[:, None]
 
 
 def _limb_axes(topology: Topology) -> np.ndarray:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from mimo.body.camera import project
-from mimo.puppet.completion import GRAZING, Colours, copied_layer, hair_layer, smoothed_base
+from mimo.puppet.completion import GRAZING, Colours, copied_layer, hair_layer, shows_limb, smoothed_base
+from mimo.puppet.even import gains
 from mimo.puppet.light import shade
 from mimo.puppet.texels import Texels, sample, smooth_step
 from mimo.puppet.view import Surface, leaks, person_colours
@@ -48,6 +49,7 @@ def bake(
         seen_layer(surface, texels, source, alpha, light, topology.mirror),
         copied_layer(surface, texels, source, alpha, light),
     ]
+    layers = _evened(surface, texels, layers)
     hair = hair_layer(surface, texels, layers[:2])
     layers[2] = (
         layers[2][0] * (1 - hair[1][:, None]) + hair[0] * hair[1][:, None],
@@ -66,6 +68,18 @@ def bake(
     return texels.image(result), shares
 
 
+def _evened(surface: Surface, texels: Texels, layers: list[Colours]) -> list[Colours]:
+    """Layers without rims and shades of the picture's light; see `mimo.puppet.even`."""
+    shown, trust = layers[0]
+    known = texels.at_vertices(np.column_stack([shown * trust[:, None], trust]))
+    factors = gains(surface, known[:, :3] / np.maximum(known[:, 3:], 1e-3), np.clip(known[:, 3], 0, 1))
+    own, mirrored = texels.spread(factors), texels.spread(factors[surface.topology.mirror])
+    return [
+        (colours * factor, weight)
+        for (colours, weight), factor in zip(layers, (own, mirrored, own), strict=True)
+    ]
+
+
 def seen_layer(
     surface: Surface,
     texels: Texels,
@@ -81,8 +95,10 @@ def seen_layer(
     spread = texels.spread(values)
     at = project(spread[:, :3], surface.camera)
     nearest = sample(np.where(np.isfinite(surface.depth), surface.depth, 1e3).astype(np.float32), at, 0)
-    visible = spread[:, 2] < nearest + 0.025
+    visible = (spread[:, 2] < nearest + 0.025) & shows_limb(surface, texels, at, stand_in)
     weight = visible * smooth_step(spread[:, 3], *GRAZING)
-    weight *= sample(surface.clear, at, 1) * smooth_step(sample(alpha, at, 1), 0.3, 0.8)
+    weight *= smooth_step(sample(surface.clear, at, 1), 0.3, 0.9) * smooth_step(
+        sample(alpha, at, 1), 0.3, 0.8
+    )
     colours = sample(source, at, cv2.INTER_CUBIC).astype(np.float32)
     return colours / shade(spread[:, 4:], light)[:, None], weight.astype(np.float32)
