@@ -19,7 +19,7 @@ from mimo.stage import StageSettings, progress
 from mimo.video import VideoReader
 from video_decomp.occlusion.hidden import views
 from video_decomp.occlusion.interface import Occlusion
-from video_decomp.occlusion.search import Found, Search
+from video_decomp.occlusion.search import Found, Search, enough_hidden
 from video_decomp.registration import CameraMotion, estimate_motion
 from video_decomp.scene_plate import segments, to_canvas, warp
 
@@ -77,12 +77,7 @@ def hidden_runs(shares: np.ndarray, settings: Settings) -> list[tuple[int, int]]
             runs[-1] = (runs[-1][0], index + 1)
         else:
             runs.append((index, index + 1))
-    return [
-        (start, stop)
-        for start, stop in runs
-        if np.count_nonzero(shares[start:stop]) >= settings.min_frames
-        and shares[start:stop].max() >= settings.min_share
-    ]
+    return [(start, stop) for start, stop in runs if enough_hidden(shares[start:stop], settings)]
 
 
 def _render(masks: VideoReader, camera: CameraMotion, found: Found, feather: float) -> Iterator[np.ndarray]:

@@ -22,6 +22,7 @@ PLATE_MARGIN = 8.0
 KEPT_VIEWS = 240
 SAME_COLOURS = 0.5
 RARELY = 0.35
+LONG = 6
 
 
 class Limits(Protocol):
@@ -29,6 +30,16 @@ class Limits(Protocol):
 
     min_share: float
     min_frames: int
+
+
+def enough_hidden(shares: np.ndarray, limits: Limits) -> bool:
+    """Whether hidden shares of the body, in some frames, are more than errors of the fit.
+
+    A large part in a few frames is enough, or a smaller one in many (a low fence).
+    """
+    if np.count_nonzero(shares) < limits.min_frames:
+        return False
+    return bool(shares.max() >= limits.min_share or shares.sum() >= LONG * limits.min_share)
 
 
 @dataclass
@@ -192,7 +203,7 @@ class Search:
                 over = float((place & (small > 0)).sum()) / max(1.0, float(place.sum()))
                 if share * over > limits.min_share / 3:
                     shares[index] = share * over
-            if len(shares) >= limits.min_frames and max(shares.values()) >= limits.min_share:
+            if enough_hidden(np.array(list(shares.values())), limits):
                 found.still.append((segment, thing))
                 found.occluders.append(
                     _occluder("still", shares, thing.confidence, self._box(thing, segment, min(shares)))
@@ -200,7 +211,7 @@ class Search:
 
     def _add_moving(self, hidden: _Hidden, limits: Limits, found: Found) -> None:
         notes = [note for note in hidden.moving if note[1] > limits.min_share / 3]
-        if len(notes) < limits.min_frames or max(note[1] for note in notes) < limits.min_share:
+        if not enough_hidden(np.array([note[1] for note in notes]), limits):
             return
         likeness = float(np.median([note[2] for note in notes]))
         if likeness > SAME_COLOURS:

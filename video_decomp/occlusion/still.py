@@ -77,7 +77,7 @@ def _seeds(hidden: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray
     weak = cv2.morphologyEx(weak.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     core = connected_to(weak, (hidden >= STRONG_VIEWS) & allowed)
     behind = (seen >= 2 * SURE) & ~core
-    behind = cv2.erode(behind.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    behind = cv2.erode(behind.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1) > 0
     return core, behind
 
 
