@@ -64,9 +64,10 @@ def main() -> int:
 def variants(templates: Path, work: Path) -> list[str]:
     """Accuracy, steadiness and cost of each variant on each clip."""
     lines = [
-        "IoU and boundary F-score against the outlines of `tests/data/segmentation`: mean over a clip's frames.",
-        "They were traced with the help of a background plate of the whole clip and corrected by eye, about 1 px",
-        "exact; places where the edge cannot be told are left out. They favour refinement by a plate a little.",
+        "IoU and boundary F-score against the outlines of `tests/data/segmentation`: mean over a clip's",
+        "frames. They were traced with the help of a background plate of the whole clip, corrected by eye,",
+        "about 1 px exact; places where the edge cannot be told are left out. They favour refinement by a",
+        "plate a little.",
         "Flicker: 1 - IoU of consecutive masks along the optical flow, where the flow fits.",
         "",
         f"Machine: {describe()}.",
@@ -80,15 +81,12 @@ def variants(templates: Path, work: Path) -> list[str]:
             template.mkdir(exist_ok=True)
             shutil.copy(templates / clip / "vid.mp4", template)
             run = segment(template, settings)
-            scores = np.mean(
-                [against_truth(template, path) for path in sorted(TRUTH.glob(f"{clip}_*"))], axis=0
-            )
-            frames = run.metrics["frames"]
-            lines.append(
-                f"| {clip} | {name} | {run.metrics['frames_found']}/{frames} "
-                f"| {scores[0]:.3f} | {scores[1]:.3f} | {scores[2]:.3f} | {run.metrics['flicker']:.4f} | {run.cpu_seconds / frames:.3f} "
-                f"| {run.peak_mib:.0f} |"
-            )
+            outlines = sorted(TRUTH.glob(f"{clip}_*"))
+            scores = np.mean([against_truth(template, path) for path in outlines], axis=0)
+            metrics, frames = run.metrics, run.metrics["frames"]
+            cells = [clip, name, f"{metrics['frames_found']}/{frames}", *(f"{s:.3f}" for s in scores)]
+            cells += [f"{metrics['flicker']:.4f}", f"{run.cpu_seconds / frames:.3f}", f"{run.peak_mib:.0f}"]
+            lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 

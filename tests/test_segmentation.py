@@ -147,6 +147,16 @@ def test_person_who_enters_late_is_no_fault(tmp_path):
     assert "not found in" in said["warnings"][0]
 
 
+def test_person_who_leaves_and_comes_back_is_the_same(tmp_path):
+    footage = VideoReader(weights.path("sports2d-demo"))
+    with VideoWriter(tmp_path / "vid.mp4", 10) as writer:
+        for start, stop in ((100, 106), (40, 46), (112, 118)):
+            for image in footage.frames(start, stop):
+                writer.write(np.ascontiguousarray(image[450:994, 500:1300]))
+    assert segment(tmp_path).returncode == 0
+    assert record(tmp_path)["missing_frames"] == list(range(6, 12))
+
+
 @pytest.mark.parametrize(
     ("crop", "options", "reason"),
     [
