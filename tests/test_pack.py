@@ -53,7 +53,7 @@ def write_records(folder, **occlusion):
             "weights": [],
         }
         if stage == "segmentation":
-            record |= {"first_frame": 2, "last_frame": 10}
+            record |= {"first_frame": 2, "last_frame": 10, "weights": ["blazepose-detector", "mine"]}
         if stage == "occlusion":
             record |= {"occluders": 0, "occ_sha256": None} | occlusion
         (folder / "records").mkdir(exist_ok=True)
@@ -80,6 +80,7 @@ def test_packs_a_whole_template(folder):
     assert config["frame_crop"] == {"start_idx_x": 0, "end_idx_x": 96, "start_idx_y": 0, "end_idx_y": 64}
     assert set(config["pipeline"]["stages"]) == set(STAGES)
     assert config["pipeline"]["files"]["vid.mp4"] == sha256(folder / "vid.mp4")
+    assert config["pipeline"]["licences"] == {"blazepose-detector": "Apache-2.0", "mine": "unknown"}
     assert config["pipeline"]["name"] == "-my clip ü"
     template = Template.load(folder)
     assert template.frame_numbers.tolist() == list(range(2, 11))

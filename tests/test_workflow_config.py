@@ -1,5 +1,6 @@
 """A bad configuration or folder is refused in one line before any job; odd names are no problem."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def test_reference_template_is_not_overwritten(small):
     (small.folder / "templates" / "walk").mkdir(parents=True)
     (small.folder / "templates" / "walk" / "config.json").write_text(json.dumps(config))
     assert "templates/walk was not made here" in refusal(small)
+
+
+def test_two_runs_in_one_folder(small):
+    (small.folder / ".snakemake").mkdir()
+    with (small.folder / ".snakemake" / "run.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = small.snakemake()
+    assert result.returncode == 1
+    assert "another run is at work" in result.stdout + result.stderr
+    assert not (small.folder / "logs").exists()
 
 
 def test_templates_only(small):

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from mimo import weights
 from mimo.files import sha256
 from mimo.stage import Rejected, StageSettings, add_settings, run, settings_from
 from mimo.template import (
@@ -72,6 +73,7 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
             "valid": [start, stop],
             "occ_sha256": occ_sha256,
             "files": {path.name: sha256(path) for path in made_files(folder)},
+            "licences": licences(records),
             "stages": records,
         },
     ).write(config)
@@ -91,6 +93,13 @@ def read_record(folder: Path, stage: str) -> dict[str, Any]:
     except ValueError:
         raise Rejected(f"{path}: damaged; run the stage {stage} again") from None
     return record
+
+
+def licences(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """SPDX expression of every model file that the records name."""
+    names = sorted({name for record in records.values() for name in record.get("weights", [])})
+    known = weights.registry().files
+    return {name: known[name].licence.spdx if name in known else "unknown" for name in names}
 
 
 def made_files(folder: Path) -> list[Path]:
