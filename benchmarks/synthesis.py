@@ -155,6 +155,7 @@ class Benchmark:
             compilation=self.args.compile,
             compile_vae=self.args.compile_vae,
             vae_batch=self.args.vae_batch,
+            kept_poses=self.args.kept_poses,
             cache=self.args.cache,
         )
         self.fast_step()
@@ -365,6 +366,7 @@ def main() -> None:
     parser.add_argument("--compile", choices=["off", "default", "max-autotune"], default="default")
     parser.add_argument("--compile-vae", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--vae-batch", type=int, default=4)
+    parser.add_argument("--kept-poses", type=int, default=160, help="frames whose pose features are kept")
     parser.add_argument("--kernel", help="force one attention kernel: cudnn, flash, efficient, triton")
     parser.add_argument("--repeats", type=int, default=5, help="timed window-steps")
     parser.add_argument("--profile", action=argparse.BooleanOptionalAction, default=True)

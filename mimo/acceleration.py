@@ -19,6 +19,7 @@ def accelerate(
     compilation: Compilation = "default",
     compile_vae: bool = True,
     vae_batch: int = 4,
+    kept_poses: int = 160,
     tf32: bool = False,
     cache: Path | None = None,
 ) -> None:
@@ -34,12 +35,14 @@ def accelerate(
             ``off`` runs the same networks uncompiled.
         compile_vae: compile encoder and decoder too (batches of one size only).
         vae_batch: pictures encoded or decoded at a time; about 1 GiB each at 784x784.
+        kept_poses: see `MimoPipeline`.
         tf32: allow TensorFloat-32 in float32 products and convolutions (errors near 1e-3).
         cache: folder of compiled kernels, kept between runs; the user's cache folder by default.
     """
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     pipeline.vae_batch = vae_batch
+    pipeline.kept_poses = kept_poses
     pipeline.denoising_unet.fuse_projections()
     if pipeline.device.type != "cuda":
         return

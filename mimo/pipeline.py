@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +83,7 @@ class ClipInputs:
         pose: pose images at the network's size.
         windows: frame indices of each window.
         indices: the same on the device.
+        pose_features: of the first frames, (channels, h, w) each, as far as `MimoPipeline.kept_poses` allows.
         count: (1, 1, frames, 1, 1) float32, windows that each frame is in.
     """
 
@@ -92,6 +93,7 @@ class ClipInputs:
     windows: list[list[int]]
     indices: list[Tensor]
     count: Tensor
+    pose_features: dict[int, Tensor] = field(default_factory=dict)
 
     def identity(self) -> tuple[Tensor | bytes, ...]:
         """What tells these inputs from others."""
@@ -111,6 +113,8 @@ class MimoPipeline(DiffusionPipeline):
     Attributes:
         vae_batch: pictures encoded or decoded at a time.
         vae_fixed_batch: fill up smaller batches, for a compiled autoencoder.
+        kept_poses: frames whose pose features stay on the device (6 MB each at 784x784 in 16 bits); those of
+            later frames are computed anew for every window and step, so that memory stays bounded.
     """
 
     def __init__(
@@ -134,6 +138,7 @@ class MimoPipeline(DiffusionPipeline):
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.vae_batch = 4
         self.vae_fixed_batch = False
+        self.kept_poses = 0
 
     @classmethod
     def from_pretrained(
@@ -333,7 +338,7 @@ class MimoPipeline(DiffusionPipeline):
             passes = list(_separate_rows(inputs.condition))
         total = torch.zeros((2 if sampling.guided else 1, *latents.shape[1:]), device=device)
         for window, index in zip(inputs.windows, inputs.indices, strict=True):
-            pose = self.pose_features(inputs.pose.read(window))
+            pose = self._window_pose(inputs, window)
             sample = torch.cat([latents[:, :, index], inputs.background[:, :, index].float()], 1).to(dtype)
             velocity = torch.cat([self.denoising_unet(sample, time, pose, one) for one in passes])
             total.index_add_(2, index, velocity.float())
@@ -342,6 +347,17 @@ class MimoPipeline(DiffusionPipeline):
             return mean
         unconditional, conditional = mean.chunk(2)
         return unconditional + sampling.guidance_scale * (conditional - unconditional)
+
+    def _window_pose(self, inputs: ClipInputs, window: list[int]) -> Tensor:
+        """Pose features of a window's frames, from those kept if all are there."""
+        kept = inputs.pose_features
+        if any(frame not in kept for frame in window):
+            features = self.pose_features(inputs.pose.read(window))
+            for frame, feature in zip(window, features, strict=True):
+                if frame < self.kept_poses:
+                    kept[frame] = feature.clone()
+            return features
+        return torch.stack([kept[frame] for frame in window]).contiguous(memory_format=torch.channels_last)
 
     def pose_features(self, images: np.ndarray) -> Tensor:
         """Features (n, channels, h / 8, w / 8) of uint8 (n, h, w, 3) pose images, channels last in memory."""

@@ -210,3 +210,23 @@ def test_acceleration_and_plain_code_give_the_same(folder):
         expected = eager.denoise(pose, inputs.background, noise, steps=2, guidance_scale=3.5)
     accelerate(pipeline, vae_batch=3)
     assert (run(pipeline, latents=noise) - expected).abs().max() < 1e-4
+
+
+def test_kept_pose_features_change_nothing_but_the_work(pipeline, monkeypatch):
+    calls = []
+    features = pipeline.pose_features
+    monkeypatch.setattr(
+        pipeline, "pose_features", lambda images: calls.append(len(images)) or features(images)
+    )
+    anew = run(pipeline, count=30, steps=3)
+    assert calls == [24, 24] * 3
+    calls.clear()
+    monkeypatch.setattr(pipeline, "kept_poses", 24)
+    some = run(pipeline, count=30, steps=3)
+    assert calls == [24, 24] + [24] * 2, "the first window is kept, the second never wholly"
+    calls.clear()
+    monkeypatch.setattr(pipeline, "kept_poses", 30)
+    kept = run(pipeline, count=30, steps=3)
+    assert calls == [24, 24]
+    assert torch.equal(anew, some)
+    assert torch.equal(anew, kept)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +56,7 @@ def self_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     kernels = _sdpa_kernels(query, key, value)
     if _worth_own_kernel(query):
-        kernels["triton"] = lambda: _triton().attend(query, key, value)
+        kernels["triton"] = lambda: _own_attend(query, key, value)
     return _fastest("self", query, key, kernels)
 
 
@@ -81,13 +80,40 @@ def reference_attention(
     """
     kernels = _sdpa_kernels(query, key, value, bank_key, bank_value)
     if _worth_own_kernel(query):
-        kernels["triton"] = lambda: _triton().attend(query, key, value, bank_key, bank_value)
+        kernels["triton"] = lambda: _own_attend(query, key, value, bank_key, bank_value)
     return _fastest("reference", query, bank_key, kernels)
 
 
 @reference_attention.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, bank_key: Tensor, bank_value: Tensor) -> Tensor:
     return query.new_empty(query.shape)
+
+
+@torch.library.custom_op("mimo::shared_attention", mutates_args=())
+def shared_attention(
+    query: Tensor, key: Tensor, value: Tensor, bank_key: Tensor, bank_value: Tensor
+) -> Tensor:
+    """`self_attention` and `reference_attention` of the same tokens; own keys are gone through only once.
+
+    Args:
+        query, key, value, bank_key, bank_value: as for `reference_attention`.
+
+    Returns:
+        (2 * n, tokens, heads, dim): first without, then with the bank.
+    """
+    kernels: dict[str, Kernel] = {
+        "separate": lambda: torch.cat(
+            [self_attention(query, key, value), reference_attention(query, key, value, bank_key, bank_value)]
+        )
+    }
+    if query.is_cuda:
+        kernels["merged"] = lambda: _merged(query, key, value, bank_key, bank_value)
+    return _fastest("shared", query, bank_key, kernels)
+
+
+@shared_attention.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, bank_key: Tensor, bank_value: Tensor) -> Tensor:
+    return query.new_empty((2 * len(query), *query.shape[1:]))
 
 
 @torch.library.custom_op("mimo::temporal_attention", mutates_args=())
@@ -104,7 +130,7 @@ def temporal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     for name in _names(query):
         kernels[name] = lambda name=name: _temporal_sdpa(name, query, key, value)  # type: ignore[misc]
     if _half(query):
-        kernels["triton"] = lambda: _triton().over_frames(query, key, value)
+        kernels["triton"] = lambda: _own_over_frames(query, key, value)
     return _fastest("temporal", query, key, kernels)
 
 
@@ -123,11 +149,25 @@ def _half(query: Tensor) -> bool:
     return query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
 
 
-def _triton() -> ModuleType:
-    """Our own kernels; an ImportError where Triton is missing rules them out."""
+def _own_attend(*tensors: Tensor) -> Tensor:
+    """Our own kernel, in the configurations that were found to work on this machine."""
     from mimo.models import triton_attention
+    from mimo.models.kernel_probe import usable
 
-    return triton_attention
+    configurations, _ = usable()
+    if not configurations:
+        raise RuntimeError("no configuration works here")
+    triton_attention.use_configs(configurations)
+    return triton_attention.attend(*tensors)
+
+
+def _own_over_frames(*tensors: Tensor) -> Tensor:
+    from mimo.models import triton_attention
+    from mimo.models.kernel_probe import usable
+
+    if not usable()[1]:
+        raise RuntimeError("does not work here")
+    return triton_attention.over_frames(*tensors)
 
 
 def _names(query: Tensor) -> list[str]:
@@ -159,6 +199,21 @@ def _sdpa_kernels(
         return out.transpose(1, 2).contiguous()
 
     return {name: lambda name=name: run(name) for name in _names(query)}  # type: ignore[misc]
+
+
+def _merged(query: Tensor, key: Tensor, value: Tensor, bank_key: Tensor, bank_value: Tensor) -> Tensor:
+    """Attention over own and over bank tokens by cuDNN, joined by the logarithms of their softmax sums."""
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    bank = (x.expand(len(query), -1, -1, -1).contiguous().transpose(1, 2) for x in (bank_key, bank_value))
+    attend = torch.ops.aten._scaled_dot_product_cudnn_attention
+    own, own_sum = attend(query, key, value, None, True)[:2]
+    other, other_sum = attend(query, *bank, None, True)[:2]
+    rows, heads, tokens, dim = query.shape
+    weight = torch.sigmoid((other_sum - own_sum).reshape(rows, heads, tokens, 1)).to(own.dtype)
+    out = torch.empty((2 * rows, tokens, heads, dim), dtype=own.dtype, device=own.device)
+    out[:rows] = own.transpose(1, 2)
+    torch.lerp(out[:rows], other.transpose(1, 2), weight.transpose(1, 2), out=out[rows:])
+    return out
 
 
 def _temporal_sdpa(name: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

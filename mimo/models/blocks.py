@@ -16,7 +16,12 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
-from mimo.models.attention import reference_attention, self_attention, temporal_attention
+from mimo.models.attention import (
+    reference_attention,
+    self_attention,
+    shared_attention,
+    temporal_attention,
+)
 
 # Values that go into a feed-forward at a time: its inner tensor is eight times as large.
 _FEED_FORWARD_VALUES = 80_000_000
@@ -78,17 +83,8 @@ def spatial(module: Transformer2DModel, x: Tensor, condition: BlockCondition, fr
     normed = block.norm1(tokens)
     query, key, value = _project(block.attn1, normed)
     rows = len(condition.cross)
-    attended = []
-    for row in range(rows):
-        part = slice(row * frames, (row + 1) * frames) if len(x) > frames else slice(0, frames)
-        attended.append(
-            self_attention(query[part], key[part], value[part])
-            if condition.bank_key is None or condition.bank_value is None or row < rows - 1
-            else reference_attention(
-                query[part], key[part], value[part], condition.bank_key, condition.bank_value
-            )
-        )
-    if len(attended) > 1 and len(x) == frames:
+    attended = _attend(query, key, value, condition, frames)
+    if len(x) < rows * frames:
         tokens, x = tokens.repeat(rows, 1, 1), x.repeat(rows, 1, 1, 1)
     out = torch.cat([block.attn1.to_out[0](part.flatten(2)) for part in attended])
     # The constant and the residual go in one pass.
@@ -120,6 +116,26 @@ def temporal(module: AnimateDiffTransformer3D, x: Tensor, frames: int) -> Tensor
         tokens = tokens + attention.to_out[0](attended.flatten(3)).flatten(0, 1)
     tokens = tokens + _feed_forward(block.ff, block.norm3(tokens))
     return x + _picture(module.proj_out(tokens), height, width)
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, condition: BlockCondition, frames: int
+) -> list[Tensor]:
+    """Attention of each guidance row, (frames, tokens, heads, dim) each; see `spatial`."""
+    bank_key, bank_value = condition.bank_key, condition.bank_value
+    rows = len(condition.cross)
+    if bank_key is None or bank_value is None:
+        alone = self_attention(query, key, value)
+        return [alone] * rows if len(query) == frames else list(alone.split(frames))
+    if rows == 1:
+        return [reference_attention(query, key, value, bank_key, bank_value)]
+    if len(query) == frames:
+        return list(shared_attention(query, key, value, bank_key, bank_value).split(frames))
+    first, second = slice(0, frames), slice(frames, None)
+    return [
+        self_attention(query[first], key[first], value[first]),
+        reference_attention(query[second], key[second], value[second], bank_key, bank_value),
+    ]
 
 
 def _feed_forward(module: FeedForward, tokens: Tensor) -> Tensor:

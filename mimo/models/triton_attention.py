@@ -10,73 +10,54 @@ Tensors are (batch, tokens, heads, head dimension) with the last dimension conti
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 _LOG2_E = 1.4426950408889634
-
-
-@triton.jit
-def _load(
-    pointer,
-    rows,
-    limit,
-    stride,
-    first: tl.constexpr,
-    size: tl.constexpr,
-    dim: tl.constexpr,
-    check_rows: tl.constexpr,
-):
-    """Columns [first, first + size) of some rows; zero past the head dimension and, if checked, the rows."""
-    columns = first + tl.arange(0, size)
-    place = pointer + rows[:, None].to(tl.int64) * stride + columns[None, :]
-    if check_rows:
-        return tl.load(place, mask=(rows < limit)[:, None] & (columns < dim)[None, :], other=0.0)
-    if first + size > dim:
-        return tl.load(place, mask=(columns < dim)[None, :], other=0.0)
-    return tl.load(place)
 
 
 @triton.jit
 def _add_block(
     state,
     queries,
-    key,
-    value,
-    start,
-    tokens,
-    key_stride,
-    value_stride,
+    keys,
+    values,
+    row,
+    column,
+    left,
     factor,
-    dim: tl.constexpr,
     low: tl.constexpr,
-    high: tl.constexpr,
+    split: tl.constexpr,
     block: tl.constexpr,
     last: tl.constexpr,
 ):
-    """Add a block of keys to the running softmax: (largest score, sum, weighted values in two parts)."""
+    """Add a block of keys to the running softmax: (largest score, sum, weighted values in two parts).
+
+    Keys and values are read in boxes that reach past the head's columns and, at the end, past its rows:
+    queries are zero there, weights become zero, and results there are not stored.
+    """
     largest, total, out_low, out_high = state
     query_low, query_high = queries
-    rows = start + tl.arange(0, block)
-    key_low = _load(key, rows, tokens, key_stride, 0, low, dim, last)
-    scores = tl.dot(query_low, tl.trans(key_low))
-    if high > 0:
-        key_high = _load(key, rows, tokens, key_stride, low, high, dim, last)
-        scores = tl.dot(query_high, tl.trans(key_high), scores)
+    key_low, key_high = keys
+    value_low, value_high = values
+    scores = tl.dot(query_low, key_low.load([row, column]).T)
+    if split:
+        scores = tl.dot(query_high, key_high.load([row, column + low]).T, scores)
     if last:
-        scores = tl.where((rows < tokens)[None, :], scores, float("-inf"))
+        scores = tl.where((tl.arange(0, block) < left)[None, :], scores, float("-inf"))
     new_largest = tl.maximum(largest, tl.max(scores, 1) * factor)
     weights = tl.exp2(scores * factor - new_largest[:, None])
     shrink = tl.exp2(largest - new_largest)
     total = total * shrink + tl.sum(weights, 1)
-    value_low = _load(value, rows, tokens, value_stride, 0, low, dim, last)
-    weights = weights.to(value_low.dtype)
-    out_low = tl.dot(weights, value_low, out_low * shrink[:, None])
-    if high > 0:
-        value_high = _load(value, rows, tokens, value_stride, low, high, dim, last)
-        out_high = tl.dot(weights, value_high, out_high * shrink[:, None])
+    weights = weights.to(query_low.dtype)
+    out_low = tl.dot(weights, value_low.load([row, column]), out_low * shrink[:, None])
+    if split:
+        out_high = tl.dot(weights, value_high.load([row, column + low]), out_high * shrink[:, None])
     return new_largest, total, out_low, out_high
 
 
@@ -84,65 +65,51 @@ def _add_block(
 def _add_keys(
     state,
     queries,
-    key,
-    value,
+    keys,
+    values,
+    first,
+    column,
     tokens,
-    key_stride,
-    value_stride,
     factor,
-    dim: tl.constexpr,
     low: tl.constexpr,
-    high: tl.constexpr,
+    split: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Add one set of keys; only its last block checks where the tokens end."""
+    """Add rows [first, first + tokens) of keys; only the last block checks where they end."""
     full = tokens // block * block
     for start in range(0, full, block):
         state = _add_block(
-            state,
-            queries,
-            key,
-            value,
-            start,
-            tokens,
-            key_stride,
-            value_stride,
-            factor,
-            dim,
-            low,
-            high,
-            block,
-            False,
+            state, queries, keys, values, first + start, column, 0, factor, low, split, block, False
         )
     if full < tokens:
         state = _add_block(
-            state,
-            queries,
-            key,
-            value,
-            full,
-            tokens,
-            key_stride,
-            value_stride,
-            factor,
-            dim,
-            low,
-            high,
-            block,
-            True,
+            state, queries, keys, values, first + full, column, tokens - full, factor, low, split, block, True
         )
     return state
 
 
-_CONFIGS = [
+def _box_sizes(arguments: dict[str, Any]) -> None:
+    """Fit the descriptors' boxes to a configuration."""
+    padded, rows = arguments["padded"], arguments["block_keys"]
+    low = padded // 2 if arguments["split"] else padded
+    for name in ("key", "value", "bank_key", "bank_value"):
+        arguments[f"{name}_low"].block_shape = [rows, low]
+        arguments[f"{name}_high"].block_shape = [rows, 16]
+
+
+CONFIGS = [
     triton.Config(
-        {"split": split, "block_queries": queries, "block_keys": keys}, num_warps=warps, num_stages=stages
+        {"split": split, "block_queries": queries, "block_keys": keys},
+        num_warps=warps,
+        num_stages=stages,
+        pre_hook=_box_sizes,
     )
     for split, queries, keys, warps, stages in (
         (True, 128, 64, 4, 3),
         (True, 128, 128, 8, 3),
         (True, 64, 64, 4, 3),
         (True, 128, 64, 8, 3),
+        (True, 64, 128, 4, 3),
         (False, 128, 64, 4, 3),
         (False, 128, 128, 8, 3),
         (False, 64, 64, 4, 3),
@@ -150,23 +117,21 @@ _CONFIGS = [
 ]
 
 
-@triton.autotune(_CONFIGS, key=["tokens", "bank_tokens", "dim"], cache_results=True)
+@triton.autotune(CONFIGS, key=["tokens", "bank_tokens", "dim"])
 @triton.jit
 def _attend(
     query,
-    key,
-    value,
-    bank_key,
-    bank_value,
+    key_low,
+    key_high,
+    value_low,
+    value_high,
+    bank_key_low,
+    bank_key_high,
+    bank_value_low,
+    bank_value_high,
     out,
     query_batch,
     query_token,
-    key_batch,
-    key_token,
-    value_batch,
-    value_token,
-    bank_key_token,
-    bank_value_token,
     heads,
     tokens,
     bank_tokens,
@@ -180,52 +145,48 @@ def _attend(
 ):
     # The head dimension in one part, padded to a power of two, or in two parts, the second of 16.
     low: tl.constexpr = padded // 2 if split else padded
-    high: tl.constexpr = 16 if split else 0
-    row, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
-    query += row * query_batch + head * dim
-    key += row * key_batch + head * dim
-    value += row * value_batch + head * dim
+    row, head = tl.program_id(1) // heads, tl.program_id(1) % heads
     rows = tl.program_id(0) * block_queries + tl.arange(0, block_queries)
-    query_low = _load(query, rows, tokens, query_token, 0, low, dim, True)
+    inside = (rows < tokens)[:, None]
+    query += row.to(tl.int64) * query_batch + head * dim
+    place = query + rows[:, None].to(tl.int64) * query_token
+    columns = tl.arange(0, low)[None, :]
+    query_low = tl.load(place + columns, mask=inside & (columns < dim), other=0.0)
     out_low = tl.zeros((block_queries, low), tl.float32)
     if split:
-        query_high = _load(query, rows, tokens, query_token, low, high, dim, True)
-        out_high = tl.zeros((block_queries, high), tl.float32)
+        columns = low + tl.arange(0, 16)[None, :]
+        query_high = tl.load(place + columns, mask=inside & (columns < dim), other=0.0)
+        out_high = tl.zeros((block_queries, 16), tl.float32)
     else:
         query_high = query_low
         out_high = out_low
-    queries = (query_low, query_high)
     largest = tl.full((block_queries,), float("-inf"), tl.float32)
     state = (largest, tl.zeros((block_queries,), tl.float32), out_low, out_high)
+    queries = (query_low, query_high)
+    keys, values = (key_low, key_high), (value_low, value_high)
     state = _add_keys(
-        state, queries, key, value, tokens, key_token, value_token, factor, dim, low, high, block_keys
+        state, queries, keys, values, row * tokens, head * dim, tokens, factor, low, split, block_keys
     )
     if has_bank:
+        keys, values = (bank_key_low, bank_key_high), (bank_value_low, bank_value_high)
         state = _add_keys(
-            state,
-            queries,
-            bank_key + head * dim,
-            bank_value + head * dim,
-            bank_tokens,
-            bank_key_token,
-            bank_value_token,
-            factor,
-            dim,
-            low,
-            high,
-            block_keys,
+            state, queries, keys, values, 0, head * dim, bank_tokens, factor, low, split, block_keys
         )
     largest, total, out_low, out_high = state
     # The result is contiguous: (batch, tokens, heads, dim).
-    place = out + (row * tokens * heads + head) * dim + rows[:, None].to(tl.int64) * heads * dim
-    valid = (rows < tokens)[:, None]
+    place = out + ((row.to(tl.int64) * tokens + rows[:, None]) * heads + head) * dim
     columns = tl.arange(0, low)[None, :]
     result = (out_low / total[:, None]).to(out.dtype.element_ty)
-    tl.store(place + columns, result, mask=valid & (columns < dim))
+    tl.store(place + columns, result, mask=inside & (columns < dim))
     if split:
-        columns = low + tl.arange(0, high)[None, :]
+        columns = low + tl.arange(0, 16)[None, :]
         result = (out_high / total[:, None]).to(out.dtype.element_ty)
-        tl.store(place + columns, result, mask=valid & (columns < dim))
+        tl.store(place + columns, result, mask=inside & (columns < dim))
+
+
+def use_configs(numbers: list[int]) -> None:
+    """Let `attend` choose among some of `CONFIGS` only."""
+    _attend.configs = [CONFIGS[number] for number in numbers]
 
 
 def attend(
@@ -249,26 +210,21 @@ def attend(
     has_bank = bank_key is not None and bank_value is not None
     if bank_key is None or bank_value is None:
         bank_key, bank_value = key, value
-    for tensor in (query, key, value, bank_key, bank_value):
-        if tensor.stride()[2:] != (dim, 1):
-            raise ValueError("heads must lie side by side")
+    if query.stride()[2:] != (dim, 1):
+        raise ValueError("heads must lie side by side")
     out = torch.empty((rows, tokens, heads, dim), dtype=query.dtype, device=query.device)
 
     def grid(config: dict[str, int]) -> tuple[int, int]:
         return triton.cdiv(tokens, config["block_queries"]), rows * heads
 
+    descriptors = [
+        descriptor for tensor in (key, value, bank_key, bank_value) for descriptor in _descriptors(tensor)
+    ]
     _attend[grid](
         query,
-        key,
-        value,
-        bank_key,
-        bank_value,
+        *descriptors,
         out,
         *query.stride()[:2],
-        *key.stride()[:2],
-        *value.stride()[:2],
-        bank_key.stride(1),
-        bank_value.stride(1),
         heads,
         tokens,
         bank_key.shape[1] if has_bank else 0,
@@ -278,6 +234,16 @@ def attend(
         has_bank=has_bank,
     )
     return out
+
+
+def _descriptors(tensor: Tensor) -> tuple[TensorDescriptor, TensorDescriptor]:
+    """Two descriptors of (n * tokens, heads * dim), for the two parts of a head's columns."""
+    if tensor.stride()[2:] != (tensor.shape[3], 1) or tensor.stride(0) != tensor.shape[1] * tensor.stride(1):
+        tensor = tensor.contiguous()
+    shape = [tensor.shape[0] * tensor.shape[1], tensor.shape[2] * tensor.shape[3]]
+    # The boxes get their size when a configuration is chosen.
+    first, second = (TensorDescriptor(tensor, shape, [tensor.stride(1), 1], [16, 16]) for _ in range(2))
+    return first, second
 
 
 @triton.jit

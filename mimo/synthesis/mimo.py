@@ -102,7 +102,10 @@ def _loaded(settings: Settings) -> MimoPipeline:
     device, precision = _device(settings.device), settings.precision
     if precision == "auto":
         precision = "float32" if device == "cpu" else "float16"
-    return _pipeline(settings.weights, device, precision, settings.compilation, settings.vae_batch)
+    kept_poses = 0 if settings.sequential_guidance else 160
+    return _pipeline(
+        settings.weights, device, precision, settings.compilation, settings.vae_batch, kept_poses
+    )
 
 
 def _device(name: str) -> str:
@@ -118,7 +121,9 @@ def _device(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _pipeline(weights: Path, device: str, precision: str, compilation: Any, vae_batch: int) -> MimoPipeline:
+def _pipeline(
+    weights: Path, device: str, precision: str, compilation: Any, vae_batch: int, kept_poses: int
+) -> MimoPipeline:
     """Load and accelerate; videos made by one process share it.
 
     Raises:
@@ -138,7 +143,13 @@ def _pipeline(weights: Path, device: str, precision: str, compilation: Any, vae_
         pipeline = MimoPipeline.from_pretrained(weights, torch_dtype=dtype, device=device)
     except WeightsError as error:
         raise Rejected(f"{error} (setting weights: {weights})") from None
-    accelerate(pipeline, compilation=compilation, vae_batch=vae_batch, cache=cache_dir() / "compiled")
+    accelerate(
+        pipeline,
+        compilation=compilation,
+        vae_batch=vae_batch,
+        kept_poses=kept_poses,
+        cache=cache_dir() / "compiled",
+    )
     return pipeline
 
 
