@@ -180,19 +180,23 @@ class Project:
     def digest(self, stage: str, name: str = "") -> str:
         """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`).
 
-        A setting called ``STAGE_backend`` says that the stage also uses a backend of another stage.
+        A setting called ``STAGE_backend`` says that the stage also uses a backend of another stage. Of a
+        folder that the settings name, names and sizes of its files count: weights are too large to read.
         """
         used = [(stage, self.backend(stage, name))]
-        for key, value in self.settings(stage, name).model_dump().items():
+        listing: list[str] = []
+        for key, value in self.settings(stage, name):
             other = key.removesuffix("_backend")
             if other != key and other in STAGES:
                 used.append((other, value))
-        return _digest(main_module(stage), tuple(used))
+            if isinstance(value, Path) and value.is_dir():
+                files = sorted(path for path in value.rglob("*") if path.is_file())
+                listing += [f"{path.relative_to(value)} {path.stat().st_size}" for path in files]
+        return _digest(main_module(stage), tuple(used), tuple(listing))
 
     def extra_files(self, stage: str, name: str = "") -> list[str]:
         """Files that a stage's settings name, so that the stage runs again when one changes."""
-        settings = self.settings(stage, name)
-        values = (getattr(settings, key) for key in type(settings).model_fields)
+        values = (value for _, value in self.settings(stage, name))
         return [str(value) for value in values if isinstance(value, Path) and value.is_file()]
 
     def gpus(self, stage: str, name: str = "") -> int:
@@ -328,10 +332,10 @@ def settings_class(stage: str, backend: str | None, where: str) -> type[StageSet
 
 
 @cache
-def _digest(main: str, used: tuple[tuple[str, str], ...]) -> str:
-    """Digest of a command line's module and of some (stage, backend)."""
+def _digest(main: str, used: tuple[tuple[str, str], ...], also: tuple[str, ...]) -> str:
+    """Digest of a command line's module, of some (stage, backend), and of further texts."""
     modules = [f"{STAGES[stage]}.{backend.replace('-', '_')}" for stage, backend in used if backend]
     names = {f"{stage}/{backend}" for stage, backend in used}
     files = weights.registry().files.values()
     digests = [file.sha256 or file.builder or "" for file in files if names & set(file.needed_by)]
-    return fingerprint(main, *modules, also=tuple(digests))
+    return fingerprint(main, *modules, also=(*digests, *also))

@@ -12,10 +12,10 @@ from typing import get_args
 
 import pytest
 import yaml
-from conftest import Checkout, copy_checkout
+from conftest import ROOT, Checkout, copy_checkout
 from pydantic import ValidationError
 
-from mimo.project import STAGES, Project, backend_names, main_module
+from mimo.project import STAGES, Project, main_module
 from mimo.template import FrameCrop, TemplateConfig, time_crop
 
 MADE = ("vid.mp4", "mask.mp4", "sdc.mp4", "bk.mp4", "motion.npz", "preview.png")
@@ -109,13 +109,23 @@ def test_changed_setting(signed, stage, monkeypatch):
     assert set(planned) == {stage} | DEPENDANTS[stage]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_changed_code(finished, stage):
-    backends = backend_names(stage)
-    module = f"{STAGES[stage]}.{backends[0].replace('-', '_')}" if backends else main_module(stage)
-    source = finished.folder / f"{module.replace('.', '/')}.py"
+def change_code(checkout: Checkout, stage: str, backend: str) -> None:
+    """Change the code of a backend, or of a stage that has none."""
+    module = f"{STAGES[stage]}.{backend}" if backend else main_module(stage)
+    source = checkout.folder / f"{module.replace('.', '/')}.py"
     source.write_text(f"{source.read_text()}\nCHANGED = True\n")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_changed_code(finished, stage, monkeypatch):
+    monkeypatch.chdir(finished.folder)
+    change_code(finished, stage, Project.read([Path("config.yaml")]).backend(stage))
     assert set(finished.planned()) == {stage} | DEPENDANTS[stage] | SHARED_BACKENDS.get(stage, set())
+
+
+def test_changed_code_of_a_backend_that_is_not_used(finished):
+    change_code(finished, "synthesis", "mimo")
+    assert finished.planned() == {}
 
 
 def test_comment_in_shared_code(finished):
@@ -137,6 +147,21 @@ def test_changed_model_file(finished):
     planned = set(finished.planned())
     assert planned >= {"pose", "synthesis"}
     assert not planned & {"ingest", "segmentation", "inpainting"}
+
+
+def test_changed_weights_folder(tmp_path):
+    def digest():
+        synthesis = {"backend": "mimo", "weights": str(tmp_path)}
+        config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"synthesis": synthesis}
+        return Project.load(config | {"templates": str(tmp_path)}).digest("synthesis")
+
+    (tmp_path / "dropped in").mkdir()
+    TemplateConfig(fps=30, time_crop=time_crop(30, 0, 9)).write(tmp_path / "dropped in" / "config.json")
+    (tmp_path / "unet.pth").write_text("weights")
+    before = digest()
+    assert digest() == before
+    (tmp_path / "unet.pth").write_text("other weights")
+    assert digest() != before
 
 
 def test_deleted_and_edited_files(finished):
