@@ -50,8 +50,8 @@ def copied_layer(
 
 def shows_limb(surface: Surface, texels: Texels, at: np.ndarray, stand_in: np.ndarray) -> np.ndarray:
     """(N,) bool, the picture shows the texels' own limb at the pixels (N, 2), or that of their `stand_in`."""
-    own = texels.spread(limbs(surface.topology)[stand_in][:, None])[:, 0]
-    return sample(surface.part, at, 0) == np.round(own).astype(np.uint8)
+    own = limbs(surface.topology)[stand_in][texels.first_corners]
+    return sample(surface.part, at, 0) == own
 
 
 def hair_layer(surface: Surface, texels: Texels, layers: list[Colours]) -> Colours:

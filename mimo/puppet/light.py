@@ -101,16 +101,24 @@ class Tone:
         return cls(float(black), float(max(white, black + 20)), bright / max(bright.mean(), 1.0))
 
 
-def tone_table(source: Tone, target: Tone, strength: float) -> np.ndarray:
+def exposure(source: float, target: float) -> float:
+    """Gain that moves a person's mean brightness toward that of another in the scene.
+
+    Clothes differ more than light does, so it goes only part of the way.
+    """
+    return float(np.clip((target / max(source, 1.0)) ** 0.4, 0.8, 1.25))
+
+
+def tone_table(source: Tone, target: Tone, gain: float, strength: float) -> np.ndarray:
     """(256, 3) uint8 table that brings pixels from one picture's tone to another's.
 
-    Black and white points and tint move by `strength` of the way; gains are bounded, so that a green
-    meadow does not paint people green.
+    Black and white points, tint and `gain` (see `exposure`) move by `strength` of the way; they are bounded,
+    so that a green meadow does not paint people green.
     """
     levels = np.arange(256, dtype=np.float32)[:, None]
-    gain = np.clip((target.white - target.black) / (source.white - source.black), 0.75, 1.3)
+    contrast = np.clip((target.white - target.black) / (source.white - source.black), 0.75, 1.3)
     tint = np.clip(target.tint / source.tint, 0.88, 1.14) ** 0.5
-    mapped = ((levels - source.black) * gain + target.black) * tint
+    mapped = ((levels - source.black) * contrast + target.black) * tint * gain
     result = levels + strength * (mapped - levels)
     # A soft shoulder instead of clipping.
     over = result > 230

@@ -24,12 +24,14 @@ class Scene:
     Attributes:
         light: (3,) light direction coefficients, camera space.
         tone: of the surroundings of the person.
+        person: mean brightness of the person's pixels, 0..255.
         sharpness: of the person's pixels, see `mimo.puppet.light.sharpness`.
         grain: standard deviation of the noise, levels.
     """
 
     light: np.ndarray
     tone: Tone
+    person: float
     sharpness: float
     grain: float
 
@@ -44,7 +46,7 @@ def measure(template: Template, motion: Motion) -> Scene:
         topology.faces[:, 0]
     ]
     estimate = LightEstimate(len(topology.bone_names))
-    sharp, noise, pixels = [], [], []
+    sharp, noise, pixels, levels = [], [], [], []
     for number in seen[chosen] if len(seen) else numbers[:1]:
         frame = template.videos["vid"].frame(int(number))
         mask = template.videos["mask"].frame(int(number)) > 127
@@ -54,6 +56,7 @@ def measure(template: Template, motion: Motion) -> Scene:
         normals = drawn.interpolate(normals_of(motion.body, points), topology.faces)
         estimate.add(frame, normals, labels[drawn.faces], inside & (drawn.faces >= 0))
         sharp.append(sharpness(frame, inside))
+        levels.append(float(frame[inside].mean()) if inside.any() else 128.0)
         around = _around(mask)
         pixels.append(frame[around][:: max(1, int(around.sum()) // 20000)])
         if number + 1 < template.info.frames:
@@ -62,6 +65,7 @@ def measure(template: Template, motion: Motion) -> Scene:
     return Scene(
         estimate.solve(),
         Tone.of(np.concatenate(pixels)),
+        float(np.median(levels)),
         float(np.median(sharp)),
         float(np.median(noise)) if noise else 0.0,
     )

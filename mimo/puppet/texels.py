@@ -39,6 +39,11 @@ class Texels:
         """Width and height of the texture."""
         return len(self.drawn.faces)
 
+    @property
+    def first_corners(self) -> np.ndarray:
+        """(N,) vertex numbers: the first corner of the triangle that each texel lies on."""
+        return self.topology.faces[self.drawn.faces[self.at[:, 0], self.at[:, 1]], 0]
+
     def spread(self, values: np.ndarray) -> np.ndarray:
         """(N, C) float32 values at the texels of (V, C) values at the vertices."""
         rows, columns = self.at.T

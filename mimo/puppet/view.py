@@ -47,7 +47,7 @@ class Surface:
         normals = vertex_normals(vertices, topology.faces, incidence(topology.faces, len(vertices)))
         seen = fragments(vertices, topology.faces, camera)
         part = np.where(seen.faces >= 0, limbs(topology)[topology.faces[seen.faces, 0]], 255).astype(np.uint8)
-        clear = clear_places(seen.depth, part, camera, vertices)
+        clear = clear_places(seen.depth, camera, vertices)
         return cls(topology, vertices, rest, camera, normals, seen.depth, part, clear)
 
 
@@ -58,7 +58,7 @@ def limbs(topology: Topology) -> np.ndarray:
     return topology.parts * 2 + (left & paired)
 
 
-def clear_places(depth: np.ndarray, part: np.ndarray, camera: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+def clear_places(depth: np.ndarray, camera: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     """Trust that a pixel shows the limb it should: low near steps in depth, where the fit may be off.
 
     The hidden side of a step suffers from any error of the fit and of the limb's outline, the near side less.
@@ -68,10 +68,6 @@ def clear_places(depth: np.ndarray, part: np.ndarray, camera: np.ndarray, vertic
     near = np.where(solid, depth, 1e3).astype(np.float32)
     far = np.where(solid, depth, 0).astype(np.float32)
     behind = far - cv2.erode(near, disc(0.045 * metre)) > STEP
-    reach = np.ones((2 * max(1, round(0.04 * metre)) + 1,) * 2, np.uint8)
-    for limb in np.unique(part[solid]):
-        other = cv2.erode(np.where(part == limb, 1e3, near).astype(np.float32), reach)
-        behind |= (part == limb) & (far - other > STEP / 2)
     before = cv2.dilate(far, disc(0.012 * metre)) - near > STEP
     trust = np.where(behind, 0.0, np.where(before, 0.25, 1.0)).astype(np.float32)
     return cv2.GaussianBlur(trust, (0, 0), max(0.6, 0.006 * metre))
@@ -84,25 +80,35 @@ def disc(radius: float) -> np.ndarray:
 
 
 def leaks(surface: Surface, image: np.ndarray, mask: np.ndarray, tall: int) -> np.ndarray:
-    """(H, W) bool, pixels near the mask's edge that look like scenery: quite unlike the person next to them.
+    """(H, W) bool, pixels near the mask's edge that are like the scenery and unlike the person next to them.
 
-    Not on the head, where hair frames the face, and not on parts too thin to have an inside.
+    Not on the head, where hair frames the face, nor on hands and feet, which are too thin to have an inside.
     """
     rim = max(3, round(0.02 * tall))
     solid = (mask > 127).astype(np.uint8)
     core = cv2.erode(solid, disc(rim))
-    head = np.isin(surface.part, limbs(surface.topology)[surface.topology.parts == 0]).astype(np.uint8)
+    topology = surface.topology
+    spared = np.isin(np.array(topology.part_names)[topology.parts], ("head", "hand", "foot"))
+    spared_here = np.isin(surface.part, limbs(topology)[spared]).astype(np.uint8)
     if not core.any():
         return np.zeros(mask.shape, bool)
-    distance, labels = cv2.distanceTransformWithLabels(
-        1 - core, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    smooth = cv2.blur(np.dstack([image * core[..., None], core * 255]).astype(np.float32), (7, 7))
-    table = np.zeros((labels.max() + 1, 3), np.float32)
-    table[labels[core > 0]] = (smooth[..., :3] / np.maximum(smooth[..., 3:] / 255, 1e-3))[core > 0]
-    unlike = np.linalg.norm(image - table[labels], axis=2) > LEAK
+    own, distance = _nearest_colours(image, core)
+    scenery, _ = _nearest_colours(image, 1 - cv2.dilate((mask > 15).astype(np.uint8), disc(2)))
+    from_own, from_scenery = (np.linalg.norm(image - colours, axis=2) for colours in (own, scenery))
+    unlike = (from_own > LEAK) & (from_scenery < 0.7 * from_own)
     near = (core == 0) & (distance < 1.8 * rim)
-    return unlike & near & (solid > 0) & (cv2.dilate(head, disc(rim)) == 0)
+    return unlike & near & (solid > 0) & (cv2.dilate(spared_here, disc(rim)) == 0)
+
+
+def _nearest_colours(image: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean colour (H, W, 3) around the nearest pixel of a uint8 mask, and the distance to it in pixels."""
+    distance, labels = cv2.distanceTransformWithLabels(
+        1 - where, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    sums = cv2.blur(np.dstack([image * where[..., None], where * 255]).astype(np.float32), (7, 7))
+    table = np.zeros((labels.max() + 1, 3), np.float32)
+    table[labels[where > 0]] = (sums[..., :3] / np.maximum(sums[..., 3:] / 255, 1e-3))[where > 0]
+    return table[labels], distance
 
 
 def person_colours(image: np.ndarray, mask: np.ndarray, tall: int) -> tuple[np.ndarray, np.ndarray]:

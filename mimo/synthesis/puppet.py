@@ -17,7 +17,7 @@ from pydantic import Field
 from mimo.body.motion import Motion
 from mimo.character import Character
 from mimo.puppet.lift import Puppet, lift
-from mimo.puppet.light import Tone, blur_to_match, tone_table
+from mimo.puppet.light import Tone, blur_to_match, exposure, tone_table
 from mimo.puppet.render import Layer, Renderer, contact_shadow
 from mimo.puppet.retarget import Retarget, feet, retarget
 from mimo.puppet.scene import Scene, measure
@@ -106,8 +106,10 @@ def _dressed_texture(character: Character, puppet: Puppet, scene: Scene, setting
     background = character.image[inside & (character.mask < 10)]
     # A studio's plain background says nothing about the light: there the person alone has to.
     plain = len(background) < 500 or background.std(axis=0).mean() < 8
-    tone = Tone.of(character.image[(character.mask > 240) if plain else inside])
-    table = tone_table(tone, scene.tone, settings.tone * (0.5 if plain else 1.0))
+    person = character.image[character.mask > 240]
+    tone = Tone.of(person if plain else character.image[inside])
+    gain = exposure(float(person.mean()), scene.person)
+    table = tone_table(tone, scene.tone, gain, settings.tone * (0.5 if plain else 1.0))
     return cv2.LUT(puppet.texture, table[:, None])
 
 
