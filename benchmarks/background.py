@@ -26,6 +26,8 @@ from mimo.video import VideoReader, VideoWriter
 from video_decomp.inpainting.__main__ import main as inpainting
 from video_decomp.inpainting.interface import mask_distance
 from video_decomp.inpainting.quality import psnr
+from video_decomp.registration import estimate_motion, open_pair
+from video_decomp.scene_plate import build_plate, segments, to_canvas, warp
 
 RESULTS = Path(__file__).parent / "results" / "background.md"
 # Where the demonstration clip lies in the footage it was cut from.
@@ -264,9 +266,6 @@ def judge(template: Path, truth: list[np.ndarray]) -> str:
 
 def _seen_places(template: Path) -> list[np.ndarray]:
     """Per frame, where the plate was seen (bool), by running the registration once more."""
-    from video_decomp.registration import estimate_motion, open_pair
-    from video_decomp.scene_plate import build_plate, segments, to_canvas, warp
-
     frames, masks = open_pair(template / "vid.mp4", template / "mask.mp4")
     motion = estimate_motion(frames, masks)
     result = [np.zeros((frames.info.height, frames.info.width), bool) for _ in range(len(frames))]
