@@ -115,7 +115,7 @@ def test_unknown_name_is_refused(shop, capsys):
 def test_default_selection_leaves_out_what_is_optional():
     chosen = weights.select([])
     assert "blazepose-detector" in chosen
-    assert "blazepose-landmarks-heavy" not in chosen
+    assert "blazepose-landmarks-heavy" in chosen
     assert "sports2d-demo" not in chosen
     assert "blazepose-landmarks-heavy" not in weights.select(["segmentation/mediapipe"])
     assert set(weights.select(["pose2sim-cam0*"])) == {f"pose2sim-cam0{n}" for n in range(1, 5)}

@@ -19,19 +19,20 @@ from mimo.body.motion import Motion
 from mimo.stage import Rejected, StageSettings
 from video_decomp.blazepose import LandmarkNetwork
 from video_decomp.pose.fit import ClipFit, Plan
+from video_decomp.pose.ground import ground_plane
 from video_decomp.pose.interface import Estimate
 from video_decomp.pose.kinematics import Kinematics, State
 from video_decomp.pose.metrics import fit_metrics
 from video_decomp.pose.objective import Errors
 from video_decomp.pose.observations import Observations, observe
-from video_decomp.pose.skeleton import Skeleton
+from video_decomp.pose.skeleton import UP, Skeleton
 
 
 class Settings(StageSettings):
     """Settings of the backend `anny`."""
 
     network: Literal["full", "heavy"] = Field(
-        "full", description="BlazePose network: full, or heavy (twice the time)"
+        "heavy", description="BlazePose network: heavy, or full (half the time, less exact in depth)"
     )
     focal_length: float | None = Field(
         None, description="focal length in pixels of the video; by default the long side of the picture", gt=0
@@ -42,7 +43,7 @@ class Settings(StageSettings):
     )
     window: int = Field(120, description="frames fitted at once; memory grows with it", ge=30, le=600)
     shape_frames: int = Field(
-        40, description="frames that the person's build is estimated from", ge=1, le=200
+        24, description="frames that the person's build is estimated from", ge=1, le=200
     )
     threads: int = Field(2, description="threads of the landmark network", ge=1, le=64)
 
@@ -67,7 +68,7 @@ def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settin
     kinematics = Kinematics(Skeleton.of(Topology.load()))
     fit = ClipFit(kinematics, observations, camera, _errors(settings, fps), _plan(settings))
     state = fit.run()
-    motion = _motion(fit, state)
+    motion = _motion(fit, state, fps)
     warnings = []
     filled = int((~observations.seen).sum())
     if filled:
@@ -92,9 +93,10 @@ def _plan(settings: Settings) -> Plan:
     )
 
 
-def _motion(fit: ClipFit, state: State) -> Motion:
+def _motion(fit: ClipFit, state: State, fps: float) -> Motion:
     observations: Observations = fit.observations
     body = fit.body(state.shape)
+    points = np.stack([body.key_points(vertices) for vertices in fit.bodies(state, body)])
     skeleton = fit.kinematics.skeleton
     return Motion(
         model=skeleton.topology.model,
@@ -107,5 +109,5 @@ def _motion(fit: ClipFit, state: State) -> Motion:
         camera=fit.camera,
         confidence=observations.visibility.mean(1).astype(np.float32),
         visible=observations.seen,
-        ground=np.zeros(4, np.float32),
+        ground=ground_plane(points, state.root @ UP, fps, observations.seen),
     )

@@ -31,7 +31,7 @@ class Plan:
         outline: whether the mask's outline is used.
     """
 
-    shape_frames: int = 40
+    shape_frames: int = 24
     window: int = 120
     overlap: int = 12
     outline: bool = True
@@ -66,7 +66,8 @@ class ClipFit:
         frames = self._shape_frames()
         state = State(start.angles[frames], start.root[frames], start.translation[frames], start.shape)
         state = self._solve(state, frames, None, 4, smooth=False, rigid=True, tolerance=30)
-        state = self._solve(state, frames, None, 6, smooth=False, tolerance=10)
+        state = self._solve(state, frames, None, 6, smooth=False, tolerance=10, by_limbs=True)
+        state = self._solve(state, frames, None, 4, smooth=False, tolerance=8)
         state = self._solve(state, frames, None, 4, smooth=False, tolerance=2)
         state = self._solve(state, frames, None, 5, fit_shape=True, smooth=False)
         for reach in REACHES if self.plan.outline else ():
@@ -96,8 +97,9 @@ class ClipFit:
 
     def _fit_window(self, state: State, frames: np.ndarray, fixed: int) -> State:
         state = self._solve(state, frames, None, 3, smooth=True, rigid=True, fixed=fixed, tolerance=30)
-        state = self._solve(state, frames, None, 8, smooth=False, fixed=fixed, tolerance=10)
-        state = self._solve(state, frames, None, 4, smooth=True, fixed=fixed, tolerance=4)
+        state = self._solve(state, frames, None, 6, smooth=False, fixed=fixed, tolerance=10, by_limbs=True)
+        state = self._solve(state, frames, None, 4, smooth=True, fixed=fixed, tolerance=8)
+        state = self._solve(state, frames, None, 4, smooth=True, fixed=fixed, tolerance=3)
         for reach in REACHES[1:] if self.plan.outline else ():
             matches = self.matches(state, frames, reach)
             state = self._solve(state, frames, matches, 4, smooth=True, fixed=fixed)
@@ -115,6 +117,7 @@ class ClipFit:
         rigid: bool = False,
         fixed: int = 0,
         tolerance: float = 1.0,
+        by_limbs: bool = False,
     ) -> State:
         observations = self.observations
         evidence = Evidence(
@@ -130,7 +133,9 @@ class ClipFit:
         if rigid:
             free = np.ones(state.angles.shape[1] + 6, bool)
             free[: state.angles.shape[1]] = False
-        objective = Objective(self.kinematics, evidence, self.errors, tolerance)
+        # At first the 3D landmarks lead: they know the right one of two poses mirrored in depth.
+        errors = replace(self.errors, landmark=0.03, limb=0.5) if by_limbs else self.errors
+        objective = Objective(self.kinematics, evidence, errors, tolerance)
         return solve(
             objective, state, iterations, fit_shape=fit_shape, smooth=smooth, free=free, fixed_frames=fixed
         )

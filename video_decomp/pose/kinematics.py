@@ -15,19 +15,22 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mimo.body.model import Topology
+from video_decomp.pose.landmark_offsets import landmark_offsets
 from video_decomp.pose.skeleton import Skeleton
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Rest points on a body with a given shape.
+    """Rest points on a body with a given shape; T is 1 for points that are the same in all frames.
 
     Attributes:
-        parts: (..., P, K, 4) weighted rest positions and weights by moving bone.
-        basis: (..., P, S, 3) change of the rest position by each shape coefficient.
+        parts: (K, T, P, 3) rest positions times skin weight, by moving bone.
+        weights: (K, T, P) skin weights.
+        basis: (T, P, S, 3) change of the rest position by each shape coefficient.
     """
 
     parts: np.ndarray
+    weights: np.ndarray
     basis: np.ndarray
 
 
@@ -74,10 +77,6 @@ class Kinematics:
         place = {bone: number for number, bone in enumerate(self.bones)}
         self.group = np.array(_nearest(topology, place))
         self.parents = [-1] + [int(self.group[topology.parents[bone]]) for bone in self.bones[1:]]
-        count = len(self.bones)
-        self.below = np.eye(count)
-        for bone in range(count - 1, 0, -1):
-            self.below[self.parents[bone]] += self.below[bone]
         # One row for each (angle, bone) pair: several bones of a chain share an angle.
         pairs = [
             (start + number, place[bone], axis * joint.share)
@@ -105,19 +104,25 @@ class Kinematics:
         mean, basis = self._heads
         return mean + np.tensordot(shape, basis, 1)
 
-    def vertex_points(self, vertices: np.ndarray, shape: np.ndarray) -> Points:
-        """Single vertices as points; `vertices` (..., P) indices."""
+    def vertex_points(self, vertices: np.ndarray, rest: np.ndarray) -> Points:
+        """Single vertices as points.
+
+        Args:
+            vertices: (T, P) indices.
+            rest: (V, 3) rest vertices of the person, from `rest_vertices`.
+        """
+        weights = np.moveaxis(self._vertex_weights[vertices], -1, 0)
+        return Points(weights[..., None] * rest[vertices], weights, self._vertex_basis[vertices])
+
+    def rest_vertices(self, shape: np.ndarray) -> np.ndarray:
+        """(V, 3) float32 rest vertices of a shape."""
         topology = self.skeleton.topology
-        rest = topology.mean_vertices + np.tensordot(shape, topology.vertex_basis, 1)
-        weights = self._vertex_weights[vertices]
-        homogeneous = np.concatenate([rest[vertices], np.ones((*vertices.shape, 1))], -1)
-        basis = self._vertex_basis[vertices]
-        return Points(weights[..., None] * homogeneous[..., None, :], basis)
+        return topology.mean_vertices + np.tensordot(shape.astype(np.float32), topology.vertex_basis, 1)
 
     @cached_property
     def _vertex_weights(self) -> np.ndarray:
         topology = self.skeleton.topology
-        fold = np.zeros((len(self.group), len(self.bones)))
+        fold = np.zeros((len(self.group), len(self.bones)), np.float32)
         fold[np.arange(len(self.group)), self.group] = 1
         return topology.skin_matrix @ fold
 
@@ -125,14 +130,22 @@ class Kinematics:
     def _vertex_basis(self) -> np.ndarray:
         return np.ascontiguousarray(self.skeleton.topology.vertex_basis.transpose(1, 0, 2))
 
-    def key_points(self, shape: np.ndarray) -> Points:
-        """BlazePose's 33 landmarks as points."""
+    @cached_property
+    def _key_point_parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of the average person: parts (K, 33, 3), their change (S, K, 33, 3), weights, basis (33, S, 3)."""
         topology = self.skeleton.topology
         indices, mix = topology.key_point_indices, topology.key_point_weights
-        single = self.vertex_points(indices, shape)
-        return Points(
-            np.einsum("pv,pvkc->pkc", mix, single.parts), np.einsum("pv,pvsc->psc", mix, single.basis)
-        )
+        weights = mix[..., None] * self._vertex_weights[indices]
+        mean = np.einsum("pvk,pvx->kpx", weights, topology.mean_vertices[indices], optimize=True)
+        changes = np.einsum("pvk,pvsx->skpx", weights, self._vertex_basis[indices], optimize=True)
+        basis = np.einsum("pv,pvsx->psx", mix, self._vertex_basis[indices], optimize=True)
+        return mean.astype(float), changes.astype(float), weights.sum(1).T.astype(float), basis.astype(float)
+
+    def key_points(self, shape: np.ndarray) -> Points:
+        """BlazePose's 33 landmarks as points."""
+        mean, changes, weights, basis = self._key_point_parts
+        parts = mean + np.tensordot(shape, changes, 1) + weights[..., None] * landmark_offsets()
+        return Points(parts[:, None], weights[:, None], basis[None])
 
     def pose(self, state: State) -> Posed:
         """Turn angles into world rotations, posed heads and rotation axes."""
@@ -140,7 +153,8 @@ class Kinematics:
         heads = self.heads(state.shape)
         vectors = np.zeros((frames, len(self.bones), 3))
         pair_vectors = state.angles[:, self.pair_angle, None] * self.pair_axis
-        np.add.at(vectors, (slice(None), self.pair_bone), pair_vectors)
+        for pair, bone in enumerate(self.pair_bone):
+            vectors[:, bone] += pair_vectors[:, pair]
         local = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(frames, -1, 3, 3)
         world = np.empty_like(local)
         posed = np.empty((frames, len(self.bones), 3))
@@ -173,6 +187,7 @@ class Posed:
     """Posed bones of T frames.
 
     Attributes:
+        kinematics: what they belong to.
         world: (T, K, 3, 3) rotations, model axes to camera axes.
         heads: (T, K, 3) positions in camera space; `rest_heads` (K, 3) at rest.
         axes: (T, pairs, 3) rotation axes of the (angle, bone) pairs, camera axes.
@@ -184,54 +199,75 @@ class Posed:
     heads: np.ndarray
     axes: np.ndarray
 
-    def _hanging(self, points: Points) -> np.ndarray:
-        """(T, P, K, 3): the part of each point that hangs on each bone."""
-        parts = points.parts if points.parts.ndim == 4 else points.parts[None]
-        offsets = parts[..., :3] - parts[..., 3:] * self.rest_heads
-        turned = np.einsum(
-            "tkxy,tpky->tpkx", self.world, np.broadcast_to(offsets, (len(self.world), *offsets.shape[1:]))
-        )
-        return turned + parts[..., 3:] * self.heads[:, None]
+    def hanging(self, points: Points) -> np.ndarray:
+        """(K, T, P, 3): the part of each point that moves with each bone."""
+        kind = points.parts.dtype
+        world = self.world.transpose(1, 0, 3, 2).astype(kind)
+        shift = (self.heads - np.einsum("tkxy,ky->tkx", self.world, self.rest_heads)).transpose(1, 0, 2)
+        return points.parts @ world + points.weights[..., None] * shift[:, :, None].astype(kind)
 
     def positions(self, points: Points) -> np.ndarray:
         """(T, P, 3) metres, camera space."""
-        return self._hanging(points).sum(2)
+        return self.hanging(points).sum(0)
 
-    def derivatives(self, points: Points, shape: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Positions (T, P, 3), their derivatives by the pose (T, P, 3, D + 6) and, if asked, by the shape.
+    def levers(self, points: Points, hanging: np.ndarray) -> np.ndarray:
+        """(K, T, P, 3): for each bone, all that hangs on it, from its head, times its share; in place."""
+        parents = self.kinematics.parents
+        share = np.array(np.broadcast_to(points.weights, hanging.shape[:3]))
+        for bone in range(len(parents) - 1, 0, -1):
+            hanging[parents[bone]] += hanging[bone]
+            share[parents[bone]] += share[bone]
+        hanging -= share[..., None] * self.heads.transpose(1, 0, 2)[:, :, None].astype(hanging.dtype)
+        return hanging
 
-        The derivative by the shape (T, P, 3, S) takes a point as skinned by its own mean weights.
-        """
+    def derivatives(self, points: Points, positions: np.ndarray, levers: np.ndarray) -> np.ndarray:
+        """(T, P, 3, D + 6): derivatives of positions by angles, root rotation (camera axes), translation."""
         kinematics = self.kinematics
-        hanging = self._hanging(points)
-        positions = hanging.sum(2)
-        parts = points.parts if points.parts.ndim == 4 else points.parts[None]
-        weights = parts[..., 3]
-        below = kinematics.below[kinematics.pair_bone]
-        lever = np.einsum("bk,tpkx->tpbx", below, hanging, optimize=True)
-        lever -= (weights @ below.T)[..., None] * self.heads[:, None, kinematics.pair_bone]
-        moved = np.cross(self.axes[:, None], lever)
         frames, count = positions.shape[:2]
         size = kinematics.skeleton.size
+        moved = np.cross(self.axes.transpose(1, 0, 2)[:, :, None], levers[kinematics.pair_bone])
         result = np.zeros((frames, count, 3, size + 6))
-        result[..., :size] = moved.transpose(0, 1, 3, 2) @ kinematics.gather
-        arm = positions - self.heads[:, :1]
+        result[..., :size] = np.moveaxis(moved, 0, -1) @ kinematics.gather
+        arm = levers[0]
         result[..., 0, size + 1], result[..., 0, size + 2] = arm[..., 2], -arm[..., 1]
         result[..., 1, size], result[..., 1, size + 2] = -arm[..., 2], arm[..., 0]
         result[..., 2, size], result[..., 2, size + 1] = arm[..., 1], -arm[..., 0]
         result[..., :, size + 3 :] = np.eye(3)
-        return positions, result, self._shape_derivatives(points, weights) if shape else None
+        return result
 
-    def _shape_derivatives(self, points: Points, weights: np.ndarray) -> np.ndarray:
+    def projected_derivatives(self, levers: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """(T, P, D + 6): derivatives of the positions' components along directions (T, P, 3)."""
+        kinematics = self.kinematics
+        size = kinematics.skeleton.size
+        directions = directions.astype(levers.dtype)
+        torque = np.empty_like(levers)
+        for axis in range(3):
+            following, last = (axis + 1) % 3, (axis + 2) % 3
+            np.multiply(levers[..., following], directions[..., last], out=torque[..., axis])
+            torque[..., axis] -= levers[..., last] * directions[..., following]
+        result = np.zeros((*directions.shape[:2], size + 6), levers.dtype)
+        axes = self.axes.astype(levers.dtype)
+        for pair, (angle, bone) in enumerate(zip(kinematics.pair_angle, kinematics.pair_bone, strict=True)):
+            result[..., angle] += (torque[bone] @ axes[:, pair, :, None])[..., 0]
+        result[..., size : size + 3] = torque[0]
+        result[..., size + 3 :] = directions
+        return result
+
+    def shape_derivatives(self, points: Points) -> np.ndarray:
+        """(T, P, 3, S): derivatives by the shape, of points as if skinned by their own mean weights."""
         frames = len(self.world)
-        weights = np.broadcast_to(weights, (frames, *weights.shape[1:]))
-        basis = points.basis if points.basis.ndim == 4 else points.basis[None]
-        blended = np.einsum("tpk,tkxy->tpxy", weights, self.world, optimize=True)
-        own = blended @ np.broadcast_to(basis, (frames, *basis.shape[1:])).swapaxes(-1, -2)
-        shifts = self.kinematics.head_shifts(self)
-        shifts = shifts.reshape(frames, shifts.shape[1], -1)
-        moved = (weights @ shifts).reshape(frames, weights.shape[1], -1, 3)
-        return own + moved.swapaxes(-1, -2)
+        kind = points.weights.dtype
+        weights = np.moveaxis(
+            np.broadcast_to(points.weights, (*points.weights.shape[:1], frames, points.weights.shape[2])),
+            0,
+            -1,
+        )
+        world = self.world.reshape(frames, -1, 9).astype(kind)
+        blended = (weights @ world).reshape(frames, -1, 3, 3)
+        own = blended @ np.broadcast_to(points.basis, (frames, *points.basis.shape[1:])).swapaxes(-1, -2)
+        shifts = self.kinematics.head_shifts(self).astype(kind)
+        moved = weights @ shifts.reshape(frames, shifts.shape[1], -1)
+        return own + moved.reshape(frames, weights.shape[1], -1, 3).swapaxes(-1, -2)
 
 
 def _nearest(topology: Topology, place: dict[int, int]) -> list[int]:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimo.body.model import KEY_POINTS
-from video_decomp.pose.kinematics import Kinematics, Points, State
+from video_decomp.pose.kinematics import Kinematics, Points, Posed, State
 
 # Expected error of landmarks, relative to the best: BlazePose's hips, hands and feet are vaguer.
 VAGUE = {
-    "hip": 1.5,
+    "hip": 1.3,
     "wrist": 1.2,
     "pinky": 2.0,
     "index": 2.0,
@@ -53,7 +53,7 @@ LIMBS = (
     ("right_ear", "nose", 0.4),
 )
 LIMIT_ERROR = np.radians(2.0)
-CHUNK = 16
+CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,21 @@ class Errors:
             measurements an outline is worth.
         limb: factor on the limbs' errors.
         pose: factor on the spreads of the angles.
+        size: mean length of the limbs, part of that of the world landmarks, times the number of frames.
         shape: factor on the spreads of the shape coefficients.
         turn, angle: change of the speed of root rotation and angles from frame to frame, radians.
         slide: the same of the translation, metres: across, up, and along the line of sight.
     """
 
-    landmark: float = 0.004
+    landmark: float = 0.0028
     outline: float = 0.006
-    outline_count: float = 25.0
+    outline_count: float = 60.0
     limb: float = 1.0
-    pose: float = 2.0
+    pose: float = 1.0
     shape: float = 0.5
+    size: float = 0.5
     turn: float = 0.03
-    angle: float = 0.1
+    angle: float = 0.07
     slide: tuple[float, float, float] = (0.004, 0.004, 0.006)
 
 
@@ -178,45 +180,43 @@ class Objective:
             0.0,
         )
         key_points = self.kinematics.key_points(state.shape)
+        rest = self.kinematics.rest_vertices(state.shape)
         for start in range(0, frames, CHUNK):
-            self._add_chunk(total, state, slice(start, min(start + CHUNK, frames)), key_points, fit_shape)
+            self._add_chunk(
+                total, state, slice(start, min(start + CHUNK, frames)), key_points, rest, fit_shape
+            )
         self._add_priors(total, state, fit_shape)
         return total
 
     def _add_chunk(
-        self, total: Equations, state: State, frames: slice, key_points: Points, fit_shape: bool
+        self,
+        total: Equations,
+        state: State,
+        frames: slice,
+        key_points: Points,
+        rest: np.ndarray,
+        fit_shape: bool,
     ) -> None:
         part = state.part(frames)
         posed = self.kinematics.pose(part)
-        positions, pose, shape = posed.derivatives(key_points, fit_shape)
+        hanging = posed.hanging(key_points)
+        positions = hanging.sum(0)
+        pose = posed.derivatives(key_points, positions, posed.levers(key_points, hanging))
+        shape = posed.shape_derivatives(key_points) if fit_shape else None
         pixels, slope = self._project(positions)
         evidence = self.evidence
         seen = evidence.visibility[frames]
         difference = (pixels - evidence.landmarks[frames]) * self.precision[:, None]
-        cost, weight = _geman_mcclure((difference**2).sum(-1), 5.0 * self.tolerance)
+        cost, weight = _geman_mcclure((difference**2).sum(-1), 7.0 * self.tolerance)
         total.cost += 0.5 * float((seen * cost).sum())
-        weight = seen * weight
         scaled = slope * self.precision[:, None, None]
-        _accumulate(
-            total,
-            frames,
-            difference,
-            weight[..., None],
-            scaled @ pose,
-            None if shape is None else scaled @ shape,
-        )
-        self._add_limbs(total, frames, positions, pose, shape)
+        columns = None if shape is None else scaled @ shape
+        _accumulate(total, frames, difference, (seen * weight)[..., None], scaled @ pose, columns)
+        self._add_limbs(total, frames, positions, pose)
         if evidence.matches is not None:
-            self._add_outline(total, frames, part, posed, evidence.matches.part(frames), fit_shape)
+            self._add_outline(total, frames, posed, evidence.matches.part(frames), rest, fit_shape)
 
-    def _add_limbs(
-        self,
-        total: Equations,
-        frames: slice,
-        positions: np.ndarray,
-        pose: np.ndarray,
-        shape: np.ndarray | None,
-    ) -> None:
+    def _add_limbs(self, total: Equations, frames: slice, positions: np.ndarray, pose: np.ndarray) -> None:
         first, second, error = _limbs()
         vectors = positions[:, second] - positions[:, first]
         lengths = np.linalg.norm(vectors, axis=2).mean(0)
@@ -235,26 +235,30 @@ class Objective:
         _accumulate(total, frames, difference, weight[..., None], rows, None)
 
     def _add_outline(
-        self, total: Equations, frames: slice, state: State, posed: object, matches: Matches, fit_shape: bool
+        self,
+        total: Equations,
+        frames: slice,
+        posed: Posed,
+        matches: Matches,
+        rest: np.ndarray,
+        fit_shape: bool,
     ) -> None:
-        points = self.kinematics.vertex_points(matches.vertices, state.shape)
-        positions, pose, shape = posed.derivatives(points, fit_shape)  # type: ignore[attr-defined]
-        pixels, slope = self._project(positions)
+        points = self.kinematics.vertex_points(matches.vertices, rest)
+        hanging = posed.hanging(points)
+        pixels, slope = self._project(hanging.sum(0))
         factor = 1 / (self.errors.outline * self.evidence.scale)
-        distance = ((pixels - matches.targets) * matches.normals).sum(-1, keepdims=True) * factor
-        across = matches.normals[:, :, None] @ slope * factor
+        distance = ((pixels - matches.targets) * matches.normals).sum(-1) * factor
+        across = (matches.normals[:, :, None] @ slope)[:, :, 0] * factor
         count = np.maximum(matches.weights.sum(1), 1)[:, None]
-        share = np.minimum(1, self.errors.outline_count / count)
-        cost, weight = _geman_mcclure(distance[..., 0] ** 2, 4.0)
-        weight, share = matches.weights * share * weight, matches.weights * share
+        share = matches.weights * np.minimum(1, self.errors.outline_count / count)
+        cost, weight = _geman_mcclure(distance**2, 4.0)
         total.cost += 0.5 * float((share * cost).sum())
+        rows = posed.projected_derivatives(posed.levers(points, hanging), across)
+        columns = None
+        if fit_shape:
+            columns = across[:, :, None].astype(np.float32) @ posed.shape_derivatives(points)
         _accumulate(
-            total,
-            frames,
-            distance,
-            weight[..., None],
-            across @ pose,
-            None if shape is None else across @ shape,
+            total, frames, distance[..., None], (share * weight)[..., None], rows[:, :, None], columns
         )
 
     def _project(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -277,12 +281,29 @@ class Objective:
         diagonal[:, :size] += (over != 0) / LIMIT_ERROR**2
         total.pose_side[:, :size] -= over / LIMIT_ERROR**2
         total.cost += 0.5 * float((off**2).sum() + (over**2).sum() / LIMIT_ERROR**2)
-        # The shape is one for all frames, so its prior weighs as much as in a few frames.
+        if fit_shape:
+            self._add_size(total, state.shape)
         precision = 1 / self.errors.shape**2
         total.cost += 0.5 * precision * float((state.shape**2).sum())
         if fit_shape:
             total.shape[np.diag_indices(len(state.shape))] += precision
             total.shape_side -= precision * state.shape
+
+    def _add_size(self, total: Equations, shape: np.ndarray) -> None:
+        """Hold the limbs' mean length to that of the world landmarks: a picture alone does not tell size."""
+        points = self.kinematics.key_points(shape)
+        first, second, error = _limbs()
+        large = error <= 0.25
+        rest, basis = points.parts.sum(0)[0], points.basis[0]
+        vectors = (rest[second] - rest[first])[large]
+        lengths = np.linalg.norm(vectors, axis=1)
+        change = np.einsum("lsx,lx->ls", (basis[second] - basis[first])[large], vectors / lengths[:, None])
+        wanted = self.evidence.world_lengths[large].sum()
+        factor = len(self.evidence.landmarks) / (self.errors.size * wanted)
+        residual, slope = (lengths.sum() - wanted) * factor, change.sum(0) * factor
+        total.cost += 0.5 * float(residual**2)
+        total.shape += np.outer(slope, slope)
+        total.shape_side -= slope * residual
 
 
 def _limbs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi, roi_from
 SURE = 0.5  # score from which the landmark network's person is taken for one
 MIN_PIXELS = 64  # smaller masks are specks
 AGREEMENT = 0.05  # mean distance up to which two looks are the same, part of the person's size
-OUTLINE_STEP = 0.012  # distance of outline points, part of the person's height
+OUTLINE_STEP = 0.02  # distance of outline points, part of the person's height
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def observe(
     size = (0, 0)
     for image, mask in frames:
         size = (image.shape[1], image.shape[0])
-        looks.append(_looks(image, mask, network, focal))
+        looks.append(look_at(image, mask_box(mask), network, focal))
         outlines.append(outline(mask))
     chosen = steady(looks)
     nothing = Look(np.zeros((33, 2)), np.zeros((33, 3)), np.zeros(33), 0.0)
@@ -98,12 +98,19 @@ def observe(
     )
 
 
-def _looks(image: np.ndarray, mask: np.ndarray, network: LandmarkNetwork, focal: float) -> list[Look]:
-    """Landmarks of the masked person in two regions: the upright one about the mask's box, and the next.
+def look_at(image: np.ndarray, box: np.ndarray | None, network: LandmarkNetwork, focal: float) -> list[Look]:
+    """Landmarks in two regions: the upright one about a box, and the one that is proposed then.
 
     The network sometimes takes a person for one seen from behind, mostly in only one of the two.
+
+    Args:
+        image: RGB frame.
+        box: left, top, right, bottom of the person, pixels; nothing if there is none.
+        network, focal: as for `observe`.
+
+    Returns:
+        None to two looks.
     """
-    box = mask_box(mask)
     if box is None:
         return []
     size = (image.shape[1], image.shape[0])
@@ -135,7 +142,7 @@ def steady(looks: list[list[Look]]) -> list[Look | None]:
     backs: list[np.ndarray] = []
     previous: list[Look] = []
     for frame in looks:
-        own = np.array([1 - look.score for look in frame])
+        own = np.array([1 - one.score for one in frame])
         if previous and frame:
             change = np.array([[_distance(old, new) for old in previous] for new in frame]) + costs[-1]
             backs.append(change.argmin(1))

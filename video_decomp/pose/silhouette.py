@@ -79,7 +79,7 @@ def rim(vertices: np.ndarray, faces: np.ndarray, camera: np.ndarray, usable: np.
     drawn = fragments(vertices, faces, small, (int(side[1]), int(side[0])))
     hit = (drawn.faces >= 0).astype(np.uint8)
     chains, _ = cv2.findContours(hit, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    places = [chain[::4, 0] for chain in chains if len(chain) >= 12]
+    places = [chain[::7, 0] for chain in chains if len(chain) >= 12]
     if not places:
         return Rim(np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros((0, 2)))
     place = np.concatenate(places)
