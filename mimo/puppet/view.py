@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from mimo.body.model import Topology
-from mimo.body.raster import fragments
+from mimo.body.raster import Fragments, fragments
 from mimo.puppet.surface import incidence, vertex_normals
 
 STEP = 0.06
@@ -48,6 +48,7 @@ class Surface:
         seen = fragments(vertices, topology.faces, camera)
         part = np.where(seen.faces >= 0, limbs(topology)[topology.faces[seen.faces, 0]], 255).astype(np.uint8)
         clear = clear_places(seen.depth, camera, vertices)
+        clear[_beside_arms(topology, seen, part, float(camera[0] / np.median(vertices[:, 2])))] = 0
         return cls(topology, vertices, rest, camera, normals, seen.depth, part, clear)
 
 
@@ -71,6 +72,21 @@ def clear_places(depth: np.ndarray, camera: np.ndarray, vertices: np.ndarray) ->
     before = cv2.dilate(far, disc(0.012 * metre)) - near > STEP
     trust = np.where(behind, 0.0, np.where(before, 0.25, 1.0)).astype(np.float32)
     return cv2.GaussianBlur(trust, (0, 0), max(0.6, 0.006 * metre))
+
+
+def _beside_arms(topology: Topology, seen: Fragments, part: np.ndarray, metre: float) -> np.ndarray:
+    """(H, W) bool, pixels of the trunk below the armpits that an arm before it might hide after all.
+
+    An arm that lies against the trunk makes no step in depth; the shoulder above must not count.
+    """
+    names = np.array(topology.part_names)[topology.parts]
+    arms = np.isin(part, limbs(topology)[np.isin(names, ("arm", "hand"))])
+    side = 2 * max(1, round(0.04 * metre)) + 1
+    before = cv2.erode(np.where(arms, seen.depth, 1e3).astype(np.float32), np.ones((side, side), np.uint8))
+    armpit = topology.mean_heads[topology.bone("upperarm01.L"), 2] - 0.05
+    low = topology.mean_vertices[topology.faces[seen.faces, 0], 2] < armpit
+    trunk = np.isin(part, limbs(topology)[names == "torso"])
+    return trunk & low & (seen.depth - before > STEP / 2)
 
 
 def disc(radius: float) -> np.ndarray:
