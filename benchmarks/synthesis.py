@@ -27,7 +27,7 @@ from benchmarks.kernel_profile import kernel_table
 from benchmarks.random_weights import random_pipeline
 from mimo.acceleration import accelerate
 from mimo.encoding import decode_video, encode_video
-from mimo.models.attention import chosen_kernels, force_kernel
+from mimo.models.kernels import chosen_kernels, force_kernel
 from mimo.pipeline import MimoPipeline, Sampling
 from mimo.windows import closed_windows
 

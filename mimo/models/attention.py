@@ -6,17 +6,12 @@ to bring heads forward. The functions are opaque to ``torch.compile``, so one ch
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-logger = logging.getLogger(__name__)
-
-Kernel = Callable[[], Tensor]
+from mimo.models.kernels import Kernel, fastest, in_half
 
 _SDPA = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -24,24 +19,6 @@ _SDPA = {
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "math": SDPBackend.MATH,
 }
-# Chosen kernel for (operation, shapes, dtype, device); "math" is tried only if nothing else runs.
-_choice: dict[tuple[object, ...], str] = {}
-_forced: str | None = None
-
-
-def force_kernel(name: str | None) -> None:
-    """Use one kernel everywhere (``cudnn``, ``flash``, ``efficient``, ``triton``), or measure again.
-
-    Where the named kernel does not exist for an operation, the measured choice stays.
-    """
-    global _forced
-    _forced = name
-    _choice.clear()
-
-
-def chosen_kernels() -> dict[str, str]:
-    """What was chosen so far: operation and shape in words → kernel."""
-    return {f"{key[0]} {key[1]} {key[2]}": name for key, name in _choice.items()}
 
 
 @torch.library.custom_op("mimo::self_attention", mutates_args=())
@@ -57,7 +34,7 @@ def self_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     kernels = _sdpa_kernels(query, key, value)
     if _worth_own_kernel(query):
         kernels["triton"] = lambda: _own_attend(query, key, value)
-    return _fastest("self", query, key, kernels)
+    return fastest("self attention", _shape(query, key), query, kernels)
 
 
 @self_attention.register_fake
@@ -81,7 +58,7 @@ def reference_attention(
     kernels = _sdpa_kernels(query, key, value, bank_key, bank_value)
     if _worth_own_kernel(query):
         kernels["triton"] = lambda: _own_attend(query, key, value, bank_key, bank_value)
-    return _fastest("reference", query, bank_key, kernels)
+    return fastest("reference attention", _shape(query, bank_key), query, kernels)
 
 
 @reference_attention.register_fake
@@ -108,7 +85,7 @@ def shared_attention(
     }
     if query.is_cuda:
         kernels["merged"] = lambda: _merged(query, key, value, bank_key, bank_value)
-    return _fastest("shared", query, bank_key, kernels)
+    return fastest("shared attention", _shape(query, bank_key), query, kernels)
 
 
 @shared_attention.register_fake
@@ -129,9 +106,9 @@ def temporal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     kernels: dict[str, Kernel] = {}
     for name in _names(query):
         kernels[name] = lambda name=name: _temporal_sdpa(name, query, key, value)  # type: ignore[misc]
-    if _half(query):
+    if in_half(query):
         kernels["triton"] = lambda: _own_over_frames(query, key, value)
-    return _fastest("temporal", query, key, kernels)
+    return fastest("temporal attention", _shape(query, key), query, kernels)
 
 
 @temporal_attention.register_fake
@@ -141,12 +118,7 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _worth_own_kernel(query: Tensor) -> bool:
     """Stock kernels are weak at dimensions like 40; elsewhere comparing is not worth the compilation."""
-    return _half(query) and 32 < query.shape[-1] <= 48
-
-
-def _half(query: Tensor) -> bool:
-    """Whether our own kernels may be tried: in float32 they would round to TensorFloat-32."""
-    return query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
+    return in_half(query) and 32 < query.shape[-1] <= 48
 
 
 def _own_attend(*tensors: Tensor) -> Tensor:
@@ -154,10 +126,10 @@ def _own_attend(*tensors: Tensor) -> Tensor:
     from mimo.models import triton_attention
     from mimo.models.kernel_probe import usable
 
-    configurations, _ = usable()
-    if not configurations:
+    working = [number for number in range(len(triton_attention.CONFIGS)) if usable()[str(number)]]
+    if not working:
         raise RuntimeError("no configuration works here")
-    triton_attention.use_configs(configurations)
+    triton_attention.use_configs(working)
     return triton_attention.attend(*tensors)
 
 
@@ -165,7 +137,7 @@ def _own_over_frames(*tensors: Tensor) -> Tensor:
     from mimo.models import triton_attention
     from mimo.models.kernel_probe import usable
 
-    if not usable()[1]:
+    if not usable()["frames"]:
         raise RuntimeError("does not work here")
     return triton_attention.over_frames(*tensors)
 
@@ -225,56 +197,5 @@ def _temporal_sdpa(name: str, query: Tensor, key: Tensor, value: Tensor) -> Tens
     return out
 
 
-def _fastest(operation: str, query: Tensor, other: Tensor, kernels: dict[str, Kernel]) -> Tensor:
-    """Run the kernel chosen for this shape; the first call of a shape measures all of them."""
-    if len(kernels) == 1:
-        return next(iter(kernels.values()))()
-    shape = f"{tuple(query.shape)} x {other.shape[1]}"
-    key = (operation, shape, str(query.dtype).removeprefix("torch."), str(query.device))
-    if key not in _choice:
-        _choice[key] = _measure(" ".join(map(str, key[:3])), kernels)
-    return kernels[_choice[key]]()
-
-
-def _measure(what: str, kernels: dict[str, Kernel]) -> str:
-    """Name of the fastest kernel that runs and agrees with the others; the forced one if it does."""
-    times: dict[str, float] = {}
-    expected: Tensor | None = None
-    for name, run in kernels.items():
-        if name == "math" and times:
-            continue
-        try:
-            result = run()
-            if expected is None:
-                expected = result
-            elif not _close(result, expected):
-                logger.warning("attention %s: %s gives other numbers; not used", what, name)
-                continue
-            times[name] = _milliseconds(run)
-        except Exception as error:  # a kernel that fails in whatever way is only not used
-            logger.info("attention %s: %s does not run here: %s", what, name, str(error).split("\n")[0])
-    if not times:
-        raise RuntimeError(f"attention {what}: no kernel runs on this device")
-    best = min(times, key=lambda name: times[name])
-    if _forced in times:
-        best = str(_forced)
-    table = ", ".join(f"{name} {time:.3f} ms" for name, time in times.items())
-    logger.info("attention %s: %s (of %s)", what, best, table)
-    return best
-
-
-def _close(result: Tensor, expected: Tensor) -> bool:
-    difference = (result - expected).abs().max()
-    return bool(difference <= 0.02 * expected.abs().max() + 1e-6)
-
-
-def _milliseconds(run: Kernel, repeats: int = 3) -> float:
-    """Mean time of a call on the GPU, after one call to warm up."""
-    run()
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record()
-    for _ in range(repeats):
-        run()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / repeats
+def _shape(query: Tensor, other: Tensor) -> str:
+    return f"{tuple(query.shape)} x {other.shape[1]}"

@@ -22,6 +22,7 @@ from mimo.models.attention import (
     shared_attention,
     temporal_attention,
 )
+from mimo.models.gating import gated_linear
 
 # Values that go into a feed-forward at a time: its inner tensor is eight times as large.
 _FEED_FORWARD_VALUES = 80_000_000
@@ -140,10 +141,10 @@ def _attend(
 
 def _feed_forward(module: FeedForward, tokens: Tensor) -> Tensor:
     """Gated feed-forward, in parts of the batch when its inner tensor would be large."""
-    parts = min(len(tokens), -(-tokens.numel() // _FEED_FORWARD_VALUES))
-    if parts <= 1:
-        return module(tokens)
-    return torch.cat([module(part) for part in tokens.chunk(parts)])
+    parts = min(len(tokens), max(1, -(-tokens.numel() // _FEED_FORWARD_VALUES)))
+    gate, out = module.net[0].proj, module.net[2]
+    done = [out(gated_linear(part, gate.weight, gate.bias)) for part in tokens.chunk(parts)]
+    return done[0] if parts == 1 else torch.cat(done)
 
 
 def _project(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,49 @@
+"""The gated half of a feed-forward (GEGLU), with the fastest kernel for its shape."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mimo.models.kernels import Kernel, fastest, in_half
+
+
+@torch.library.custom_op("mimo::gated_linear", mutates_args=())
+def gated_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``hidden * gelu(gate)`` of the linear layer's result, whose first half is hidden, the second gate.
+
+    Args:
+        x: (..., channels).
+        weight: (2 * inner, channels).
+        bias: (2 * inner,).
+
+    Returns:
+        (..., inner).
+    """
+    kernels: dict[str, Kernel] = {"plain": lambda: _plain(x, weight, bias)}
+    if in_half(x):
+        kernels["separate"] = lambda: _own("gate", x, weight, bias)
+        kernels["fused"] = lambda: _own("product", x, weight, bias)
+    return fastest("gated linear", f"{tuple(x.shape)} x {len(weight)}", x, kernels)
+
+
+@gated_linear.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-1], len(weight) // 2))
+
+
+def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    hidden, gate = F.linear(x, weight, bias).chunk(2, dim=-1)
+    return hidden * F.gelu(gate)
+
+
+def _own(name: str, *tensors: Tensor) -> Tensor:
+    """Our own kernels, if they were found to work on this machine."""
+    from mimo.models import triton_geglu
+    from mimo.models.kernel_probe import usable
+
+    if not usable()[name]:
+        raise RuntimeError("does not work here")
+    run = triton_geglu.gated_product if name == "product" else triton_geglu.product_then_gate
+    return run(*tensors)
