@@ -92,10 +92,8 @@ def gated_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return (triton.cdiv(len(flat), config["block_rows"]) * (inner // config["block_columns"]),)
 
     # The boxes get their size when a configuration is chosen.
-    x_boxes, weight_boxes, out_boxes = (
-        TensorDescriptor.from_tensor(t, [16, 16]) for t in (flat, weight, out)
-    )
-    _gated_product[grid](x_boxes, weight_boxes, bias, out_boxes, len(flat), inner, channels)
+    boxes = [TensorDescriptor.from_tensor(tensor, [16, 16]) for tensor in (flat, weight, out)]
+    _gated_product[grid](*boxes[:2], bias, boxes[2], len(flat), inner, channels)
     return out.view(*x.shape[:-1], inner)
 
 
