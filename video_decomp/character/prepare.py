@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +34,10 @@ def prepare(path: Path, backend: ModuleType, settings: CharacterSettings) -> Cha
     """
     picture = read_picture(path)
     person = _find(path, picture, backend, settings)
-    mask = person.mask if picture.alpha is None else _opaque(picture.alpha, person.mask)
+    mask = person.mask
+    if picture.alpha is not None:
+        mask = _opaque(picture.alpha, person.mask)
+        picture = replace(picture, image=np.where(mask[..., None] == 0, 255, picture.image).astype(np.uint8))
     box = _box(mask)
     _check(path, picture, person, box, settings)
     image, mask, crop = _square(picture, mask, box)
