@@ -12,6 +12,7 @@ FEET = tuple(
 STILL = 0.35  # metres a second, up to which a point of the foot stands
 LEVEL = 0.06  # metres above the lowest standing points, up to which a point stands on the same ground
 MIN_POINTS = 6
+STEEPEST = np.radians(15)  # largest angle between the trunk's mean direction and the ground's normal
 
 
 def ground_plane(points: np.ndarray, upward: np.ndarray, fps: float, visible: np.ndarray) -> np.ndarray:
@@ -27,6 +28,7 @@ def ground_plane(points: np.ndarray, upward: np.ndarray, fps: float, visible: np
     if not np.linalg.norm(up):
         return np.zeros(4, np.float32)
     up /= np.linalg.norm(up)
+    upright = up
     feet = points[:, FEET]
     if len(feet) > 1:
         speed = np.linalg.norm(np.gradient(feet, axis=0), axis=2) * fps
@@ -39,7 +41,7 @@ def ground_plane(points: np.ndarray, upward: np.ndarray, fps: float, visible: np
     floor = standing[np.abs(standing @ up - low) < 4 * LEVEL]
     for _ in range(5):
         if len(floor) >= MIN_POINTS:
-            up = _tilted(floor, up)
+            up = _tilted(floor, upright)
         height = np.median(floor @ up)
         near = np.abs(standing @ up - height) < LEVEL
         floor = standing[near] if near.any() else floor
@@ -49,14 +51,15 @@ def ground_plane(points: np.ndarray, upward: np.ndarray, fps: float, visible: np
 def _tilted(floor: np.ndarray, up: np.ndarray) -> np.ndarray:
     """Normal of the plane through the floor points, kept near `up` unless they are spread wide.
 
-    Least squares of the slopes with a prior of ten degrees, for points that scatter by three centimetres.
+    Least squares of the slopes with a prior of five degrees, for points that scatter by five centimetres.
     """
     across = np.cross(up, [0, 0, 1.0])
     across /= np.linalg.norm(across)
     away = np.cross(across, up)
     centred = floor - floor.mean(0)
-    design = np.stack([centred @ across, centred @ away], 1) / 0.03
-    system = design.T @ design + np.eye(2) / np.radians(10) ** 2
-    slopes = np.linalg.solve(system, design.T @ (centred @ up / 0.03))
+    design = np.stack([centred @ across, centred @ away], 1) / 0.05
+    system = design.T @ design + np.eye(2) / np.radians(5) ** 2
+    slopes = np.linalg.solve(system, design.T @ (centred @ up / 0.05))
+    slopes *= min(1, np.tan(STEEPEST) / max(np.linalg.norm(slopes), 1e-9))
     normal = up - slopes[0] * across - slopes[1] * away
     return normal / np.linalg.norm(normal)
