@@ -1,12 +1,14 @@
 """What every backend of the character stage takes and gives.
 
-A backend is a module of this package with ``class Settings(CharacterSettings)`` and
-``find(image: np.ndarray, settings: Settings) -> Person``.
+A backend is a module of this package with ``class Settings(CharacterSettings)``, a function
+``find(image: np.ndarray, settings: Settings) -> Person``, and ``pose``, the backend of the pose stage that
+fits the body.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -35,8 +37,7 @@ class CharacterSettings(StageSettings):
     min_overlap: float = Field(
         0.6, ge=0, le=1, description="least overlap (IoU) of the fitted body and the mask that is accepted"
     )
-    pose_backend: str = Field("anny", description="backend of the pose stage that fits the body")
-    pose_settings: dict[str, Any] = Field({}, description="settings of that backend")
+    pose: dict[str, Any] = Field({}, description="settings of the pose backend that fits the body")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Backend(Protocol):
     @property
     def Settings(self) -> type[CharacterSettings]:
         """The model of its settings."""
+        ...
+
+    @property
+    def pose(self) -> ModuleType:
+        """The backend of the pose stage that fits the body."""
         ...
 
     def find(self, image: np.ndarray, settings: Any) -> Person:

@@ -1,4 +1,4 @@
-"""Backend `mediapipe`: the person by BlazePose, the outline refined to the picture."""
+"""Backend `mediapipe`: the person by BlazePose, the outline refined, the body by the pose backend `anny`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from mimo.stage import Rejected
 from video_decomp.blazepose import LandmarkNetwork, PersonDetector
 from video_decomp.character.interface import CharacterSettings, Person
 from video_decomp.character.matte import refine
+from video_decomp.pose import anny
 from video_decomp.segmentation.subject import Sighting, find_people
 
+pose = anny
+"""The pose backend that fits the body."""
 PART_HIDDEN = 0.25
 """How much less a person counts who is not seen in full."""
 

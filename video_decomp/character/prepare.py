@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import cv2
 import numpy as np
 
+from mimo.body.motion import Motion
 from mimo.body.raster import fragments
 from mimo.character import LONGEST_SIDE, Character, CharacterRecord, Crop
 from mimo.files import sha256
-from mimo.stage import Rejected, load_backend, parse_settings
+from mimo.stage import Rejected, parse_settings
 from video_decomp.character.interface import CharacterSettings, Person
 from video_decomp.character.picture import Picture, read_picture
+from video_decomp.pose.interface import Estimate
 
 MARGIN = 0.06
 """White or scenery around the person, in units of their longest side."""
@@ -41,7 +42,7 @@ def prepare(path: Path, backend: ModuleType, settings: CharacterSettings) -> Cha
     box = _box(mask)
     _check(path, picture, person, box, settings)
     image, mask, crop = _square(picture, mask, box)
-    estimate = _fit(path, image, mask, settings)
+    estimate = _fit(path, image, mask, backend.pose, settings)
     overlap = _overlap(estimate.motion, mask)
     if overlap < settings.min_overlap:
         raise Rejected(
@@ -147,17 +148,19 @@ def _square(
     return image, cover, crop
 
 
-def _fit(path: Path, image: np.ndarray, mask: np.ndarray, settings: CharacterSettings) -> Any:
+def _fit(
+    path: Path, image: np.ndarray, mask: np.ndarray, pose: ModuleType, settings: CharacterSettings
+) -> Estimate:
     """The body, by the pose stage on a clip of one frame."""
-    pose = load_backend("video_decomp.pose", settings.pose_backend)
-    values = parse_settings(pose.Settings, settings.pose_settings, "character: pose_settings")
+    values = parse_settings(pose.Settings, settings.pose, "character: pose")
     try:
-        return pose.estimate([(image, mask)], 30.0, values)
+        estimate: Estimate = pose.estimate([(image, mask)], 30.0, values)
     except Rejected as error:
         raise Rejected(f"{path}: {error}") from None
+    return estimate
 
 
-def _overlap(motion: Any, mask: np.ndarray) -> float:
+def _overlap(motion: Motion, mask: np.ndarray) -> float:
     """Intersection over union of the fitted body and the mask."""
     body = fragments(motion.vertices(0), motion.body.faces, motion.camera).faces >= 0
     person = mask > 127
