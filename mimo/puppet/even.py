@@ -23,7 +23,7 @@ PAIRS = (
 )
 """Beginnings of the names of bones whose surroundings are alike on both sides."""
 NEARER = 0.08
-"""Difference of depth in metres from which the far limb of a pair takes the near one's colours."""
+"""Difference of depth in metres of the sides from which far limbs take the near ones' colours."""
 GAINS = (0.6, 1.8)
 FACE_ON = (0.35, 0.75)
 """Cosines of the angle of view between which a place comes to be seen face on."""
@@ -55,6 +55,12 @@ def _pair_gains(surface: Surface, colours: np.ndarray, trust: np.ndarray) -> np.
     strongest = topology.skin_indices[np.arange(len(colours)), topology.skin_weights.argmax(axis=1)]
     names = np.array(topology.bone_names)
     factors = np.ones((len(names), 3))
+    # Limbs swing: hips and shoulders tell which side is the nearer one.
+    roots = [np.isin(names, [f"upperleg01.{side}", f"upperarm01.{side}"])[strongest] for side in "LR"]
+    depths = [float(surface.vertices[root, 2].mean()) for root in roots]
+    if abs(depths[0] - depths[1]) < NEARER:
+        return np.ones((len(colours), 3))
+    near, far = np.argsort(depths)
     for beginnings in PAIRS:
         bones = [
             [k for k, name in enumerate(names) if name.startswith(beginnings) and name.endswith(side)]
@@ -62,10 +68,8 @@ def _pair_gains(surface: Surface, colours: np.ndarray, trust: np.ndarray) -> np.
         ]
         sides = [np.isin(strongest, group) for group in bones]
         shown = [np.flatnonzero(side & (trust > 0.5)) for side in sides]
-        depths = [float(surface.vertices[side, 2].mean()) for side in sides]
-        if min(map(len, shown)) < FEWEST or abs(depths[0] - depths[1]) < NEARER:
+        if min(map(len, shown)) < FEWEST:
             continue
-        near, far = np.argsort(depths)
         means = [np.average(colours[group], axis=0, weights=trust[group]) for group in shown]
         factors[bones[far]] = np.clip((means[near] + 4) / (means[far] + 4), *GAINS)
     return topology.skin_matrix @ factors

@@ -13,7 +13,7 @@ from mimo.puppet.lift import albedo_groups, normals_of
 from mimo.puppet.light import LightEstimate, Tone, grain, sharpness
 from mimo.template import Template
 
-SAMPLES = 6
+SAMPLES = 5
 """Frames looked at."""
 
 
@@ -48,7 +48,7 @@ def measure(template: Template, motion: Motion) -> Scene:
     estimate = LightEstimate(len(topology.bone_names))
     sharp, noise, pixels, levels = [], [], [], []
     for number in seen[chosen] if len(seen) else numbers[:1]:
-        frame = template.videos["vid"].frame(int(number))
+        frame, *after = template.videos["vid"].frames(int(number), int(number) + 2)
         mask = template.videos["mask"].frame(int(number)) > 127
         points = motion.vertices(int(number))
         drawn = fragments(points, topology.faces, motion.camera)
@@ -59,9 +59,7 @@ def measure(template: Template, motion: Motion) -> Scene:
         levels.append(float(frame[inside].mean()) if inside.any() else 128.0)
         around = _around(mask)
         pixels.append(frame[around][:: max(1, int(around.sum()) // 20000)])
-        if number + 1 < template.info.frames:
-            after = template.videos["vid"].frame(int(number) + 1)
-            noise.append(grain(frame, after, ~_grown(mask)))
+        noise += [grain(frame, second, ~_grown(mask)) for second in after]
     return Scene(
         estimate.solve(),
         Tone.of(np.concatenate(pixels)),
