@@ -70,6 +70,8 @@ class Renderer:
                 cv2.resize(self._levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             )
         self._unfolded = _area(body.uv, body.face_uv)
+        self._vertex_of = np.zeros(len(body.uv), int)
+        self._vertex_of[body.face_uv.ravel()] = body.faces.ravel()
         self._corners = incidence(body.faces, len(body.rest_vertices)).astype(np.float32)
 
     def draw(self, points: np.ndarray, light: np.ndarray) -> Layer | None:
@@ -89,16 +91,16 @@ class Renderer:
         window = scale_camera(crop_camera(self._camera, left, top, right - left, bottom - top), self._samples)
         seen = fragments(points, self._body.faces, window)
         hit = seen.faces >= 0
-        place = seen.interpolate(self._body.uv, self._body.face_uv)
         normals = vertex_normals(points, self._body.faces, self._corners)
-        bright = seen.interpolate(shade(normals, light)[:, None], self._body.faces)[..., 0]
+        bright = shade(normals, light)[self._vertex_of]
+        values = seen.interpolate(np.column_stack([self._body.uv, bright]), self._body.face_uv)
         texture = self._level(points, window)
         side = len(texture)
-        x, y = place[..., 0] * side - 0.5, place[..., 1] * side - 0.5
+        x, y = values[..., 0] * side - 0.5, values[..., 1] * side - 0.5
         colour = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
             np.float32
         )
-        colour *= (bright * hit)[..., None]
+        colour *= values[..., 2:]
         size = (right - left, bottom - top)
         return Layer(
             left,
