@@ -52,7 +52,10 @@ def main() -> int:
 
 
 def synthesise(template: Path, character: Path, output: Path, *options: str) -> tuple[float, float]:
-    """Run the stage; processor seconds and peak memory (MB) of it and of its encoder."""
+    """Run the stage; processor seconds of it and its encoder, and an upper bound of its peak memory (MB).
+
+    Linux counts what this process held when it started the command as the command's own.
+    """
     command = [sys.executable, "-m", "mimo.synthesis", "--backend", "puppet", *options]
     command += [f"--template={template}", f"--character={character}", f"--output={output}"]
     process = subprocess.Popen(command)
@@ -140,7 +143,7 @@ def cost(templates: Path, characters: Path, work: Path) -> list[str]:
         "",
         "Processor time of the whole command and of its encoder, lifting included.",
         "",
-        "| template | character | frames | size | CPU s | CPU s a frame | peak MB |",
+        "| template | character | frames | size | CPU s | CPU s a frame | peak MB, at most |",
         "|---|---|---|---|---|---|---|",
     ]
     longer = work / "balance, ten times"
