@@ -23,8 +23,8 @@ TREE_WALK_INGEST = {"start": 1.33, "end": 5.49, "crop": [200, 450, 1568, 544]}
 """Frames 40 to 164, and the part of the picture where the woman walks (a man jumps further back)."""
 
 CHARACTERS = {
-    "woman": ("sports2d-demo", 154, (270, 470, 690, 984)),
-    "man": ("pose2sim-cam02", 81, (210, 280, 870, 1250)),
+    "woman": ("sports2d-demo", 84, (1000, 470, 1400, 980)),
+    "man": ("pose2sim-cam02", 84, (200, 270, 900, 1260)),
 }
 """Footage, frame number and box (left, top, right, bottom) of each character's picture."""
 
