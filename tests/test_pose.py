@@ -17,7 +17,7 @@ from mimo.body.motion import Motion
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.blazepose import LandmarkNetwork, PersonDetector
 from video_decomp.pose.__main__ import main
-from video_decomp.pose.ground import ground_plane
+from video_decomp.pose.ground import ground_plane, likely_vertical
 from video_decomp.pose.kinematics import Kinematics, State
 from video_decomp.pose.observations import Look, steady
 from video_decomp.pose.skeleton import Skeleton
@@ -169,7 +169,32 @@ def test_ground_is_found_under_standing_feet():
     spots = random.uniform([-1, 0, 3], [1, 0, 6], (4, 3))
     spots[:, 1] = (1.5 - spots[:, 2] * normal[2]) / normal[1]
     for number, spot in enumerate(spots):
+        points[10 * number : 10 * number + 10] = spot + normal  # the body, and its feet:
         points[10 * number : 10 * number + 10, 29:33] = spot
     plane = ground_plane(points, np.tile([0.0, -1, 0], (40, 1)), 30, np.ones(40, bool))
     assert plane[:3] @ normal > np.cos(np.radians(2))
     assert np.abs(spots @ plane[:3] - plane[3]).max() < 0.05
+
+
+def test_two_stances_beside_each_other_do_not_tilt_the_ground():
+    points = np.zeros((40, 33, 3))
+    stances = np.array([[0.0, 0.3, 4.3], [0.1, 0.42, 4.0]])  # heights 12 cm apart: depth errors
+    for number, foot in enumerate(stances):
+        points[20 * number : 20 * number + 20] = foot - [0, 1, 0]
+        points[20 * number : 20 * number + 20, 29:33] = foot
+    plane = ground_plane(points, np.tile([0.0, -1, 0], (40, 1)), 30, np.ones(40, bool), sole=0.02)
+    assert -plane[1] > np.cos(np.radians(4))
+    for foot in stances:
+        assert foot @ plane[:3] - plane[3] == pytest.approx(0.02, abs=0.1)
+
+
+def test_vertical_believes_a_large_roll_only():
+    """A person leans by eight degrees more often than a camera does; by thirty, the camera is slanted."""
+
+    def roll(degrees: float) -> float:
+        up = likely_vertical(np.array([np.sin(np.radians(degrees)), -np.cos(np.radians(degrees)), 0.0]))
+        return float(np.degrees(np.arctan2(up[0], -up[1])))
+
+    assert abs(roll(8)) < 3
+    assert 24 < roll(30) < 30
+    assert roll(90) == 0  # somebody who lies tells nothing

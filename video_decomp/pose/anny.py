@@ -19,7 +19,7 @@ from mimo.body.motion import Motion
 from mimo.stage import Rejected, StageSettings
 from video_decomp.blazepose import LandmarkNetwork
 from video_decomp.pose.fit import ClipFit, Plan
-from video_decomp.pose.ground import ground_plane
+from video_decomp.pose.ground import ground_plane, sole_depth
 from video_decomp.pose.interface import Estimate
 from video_decomp.pose.kinematics import Kinematics, State
 from video_decomp.pose.metrics import fit_metrics
@@ -109,5 +109,5 @@ def _motion(fit: ClipFit, state: State, fps: float) -> Motion:
         camera=fit.camera,
         confidence=observations.visibility.mean(1).astype(np.float32),
         visible=observations.seen,
-        ground=ground_plane(points, state.root @ UP, fps, observations.seen),
+        ground=ground_plane(points, state.root @ UP, fps, observations.seen, sole_depth(body)),
     )
