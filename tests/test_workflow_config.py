@@ -65,7 +65,7 @@ def test_bad_configuration(small, text, words, monkeypatch):
 
 
 def test_bad_configuration_stops_the_workflow(small):
-    line = refusal(small, "--config", "pose={backend: mediapipe, smoth: 1}")
+    line = refusal(small, "--config", "pose={backend: anny, smoth: 1}")
     assert line.startswith("config.yaml: pose: unknown key 'smoth' (known: ")
 
 
