@@ -1,0 +1,58 @@
+"""The README's settings, commands and links are true."""
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mimo.project import STAGES, Configuration
+from mimo.stage import backends, load_backend
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def table_rows():
+    table = README[README.index("| stage | key |") :]
+    for line in table[: table.index("\n\n")].splitlines()[2:]:
+        stage, keys, defaults, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        for key, default in zip(keys.split(","), defaults.split(","), strict=True):
+            yield stage, key.strip(" `"), default.strip(" `")
+
+
+def fields(stage):
+    """Settings of the workflow, or of a stage with its default backend."""
+    if not stage:
+        return Configuration.model_fields
+    module = STAGES[stage]
+    default = yaml.safe_load((ROOT / "config.yaml").read_text())[stage].get("backend")
+    if default is None:
+        return importlib.import_module(f"{module}.__main__").Settings.model_fields
+    assert default in backends(module)
+    return load_backend(module, default).Settings.model_fields
+
+
+@pytest.mark.parametrize(("stage", "key", "default"), list(table_rows()))
+def test_setting(stage, key, default):
+    assert fields(stage)[key].get_default() == yaml.safe_load(default)
+
+
+def test_links():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_stage_commands_have_help():
+    block = README[README.index("Every stage also works alone") :].split("```")[1]
+    modules = [shlex.split(line)[2] for line in block.splitlines()[1:] if line]
+    assert len(modules) == len(STAGES)
+    for module in modules:
+        result = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert "settings:" in result.stdout
