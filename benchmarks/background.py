@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.machine import describe
 from mimo import weights
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.inpainting.__main__ import main as inpainting
@@ -44,7 +45,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        lines = ["# Background", "", "Written by `python -m benchmarks.background`.", ""]
+        lines = ["# Background", "", f"Written by `python -m benchmarks.background`: {describe()}.", ""]
         lines += real_clips(args.templates, work)
         lines += empty_plate(work / "tree_walk")
         lines += known_backgrounds(args.templates / "tree_walk", work)

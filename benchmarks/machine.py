@@ -1,13 +1,17 @@
-"""What a benchmark ran on, for its table."""
+"""What a benchmark measured and ran on, for its table."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 
 def describe() -> str:
-    """Number of cores this process may use, and the processor's name."""
+    """Commit of the checkout, number of cores this process may use, and the processor's name."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    commit = result.stdout.strip() or "unknown"
     name = "unknown processor"
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -15,4 +19,4 @@ def describe() -> str:
             if line.startswith("model name"):
                 name = line.partition(":")[2].strip()
                 break
-    return f"{len(os.sched_getaffinity(0))} cores, {name}"
+    return f"commit {commit}, {len(os.sched_getaffinity(0))} cores, {name}"

@@ -12,7 +12,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.machine import describe
 from mimo.demo import set_up
 from mimo.video import VideoReader, VideoWriter
 
@@ -112,8 +112,8 @@ def main() -> None:
         lines = [
             "# Speed and memory of the stages",
             "",
-            f"Made by `python -m benchmarks.pipeline` with {args.cores} cores ({platform.machine()}, "
-            f"{os.cpu_count()} cores in all, load {os.getloadavg()[2]:.1f}), embedded backends, no GPU.",
+            f"Made by `python -m benchmarks.pipeline` with --cores {args.cores}: {describe()}, no GPU,",
+            f"embedded backends. Load of the computer over the last 15 minutes: {os.getloadavg()[2]:.1f}.",
             "Wall seconds a frame with start-up (in brackets: processor seconds); peak resident memory.",
             "",
             *table(folder),

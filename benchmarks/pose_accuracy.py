@@ -19,7 +19,6 @@ import argparse
 import itertools
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
@@ -329,9 +328,6 @@ def main() -> int:
 
 
 def _table(seen: dict[str, float], quality: dict[str, float], unseen: list[dict[str, float]]) -> str:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent.parent
-    ).stdout.strip()
     rows = [
         ("PA-MPJPE of the 12 main joints (aligned in each frame)", f"{seen['pa_mpjpe']:.1f} mm"),
         ("MPJPE, hips moved onto each other (true camera axes)", f"{seen['hip_mpjpe']:.1f} mm"),
@@ -350,7 +346,7 @@ def _table(seen: dict[str, float], quality: dict[str, float], unseen: list[dict[
         "",
         "Written by `python -m benchmarks.pose_accuracy`: one camera against the triangulation of four.",
         "",
-        f"Commit {commit}; backend anny; {describe()}.",
+        f"Backend anny; {describe()}.",
         "",
         "| measure | value |",
         "|---|---|",

@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.machine import describe
 from mimo.body.motion import Motion
 from mimo.files import sha256
 from mimo.template import Template
@@ -41,7 +42,7 @@ def main() -> int:
     parser.add_argument("--templates", type=Path, required=True, help="folder with tree_walk and balance")
     parser.add_argument("--characters", type=Path, required=True, help="folder with man and woman")
     args = parser.parse_args()
-    lines = ["# Puppet", "", "Written by `python -m benchmarks.puppet` (two threads).", ""]
+    lines = ["# Puppet", "", f"Written by `python -m benchmarks.puppet` (two threads): {describe()}.", ""]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         lines += self_reconstruction(args.templates, args.characters, work)
