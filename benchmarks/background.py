@@ -27,7 +27,8 @@ from mimo.video import VideoReader, VideoWriter
 from video_decomp.inpainting.__main__ import main as inpainting
 from video_decomp.inpainting.interface import mask_distance
 from video_decomp.inpainting.quality import psnr
-from video_decomp.registration import estimate_motion, open_pair
+from video_decomp.masked_video import open_masked_video
+from video_decomp.registration import estimate_motion
 from video_decomp.scene_plate import build_plate, segments, to_canvas, warp
 
 RESULTS = Path(__file__).parent / "results" / "background.md"
@@ -267,7 +268,7 @@ def judge(template: Path, truth: list[np.ndarray]) -> str:
 
 def _seen_places(template: Path) -> list[np.ndarray]:
     """Per frame, where the plate was seen (bool), by running the registration once more."""
-    frames, masks = open_pair(template / "vid.mp4", template / "mask.mp4")
+    frames, masks = open_masked_video(template)
     motion = estimate_motion(frames, masks)
     result = [np.zeros((frames.info.height, frames.info.width), bool) for _ in range(len(frames))]
     for segment in segments(motion):

@@ -29,13 +29,6 @@ Landmark = IntEnum(
 )
 """Numbers of the landmarks; left and right are the person's own."""
 
-BONES = (
-    *((0, 7), (0, 8), (11, 12), (11, 23), (12, 24), (23, 24)),
-    *((11, 13), (13, 15), (15, 17), (15, 19), (15, 21), (12, 14), (14, 16), (16, 18), (16, 20), (16, 22)),
-    *((23, 25), (25, 27), (27, 29), (29, 31), (24, 26), (26, 28), (28, 30), (30, 32)),
-)
-"""Pairs of landmarks to join when drawing a skeleton."""
-
 _DETECTOR_SIDE = 224
 _LANDMARK_SIDE = 256
 _ROI_MARGIN = 1.25  # the graph's scale_x and scale_y: the network expects this much room around the body

@@ -9,12 +9,11 @@ pixel is called static and gets exact identities.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mimo.stage import Rejected, progress
+from mimo.stage import progress
 from mimo.video import VideoReader
 
 WORKING_SHORT_SIDE = 360
@@ -57,23 +56,6 @@ class _KeyFrame:
     corners: np.ndarray
     to_shot: np.ndarray
     guess: np.ndarray = field(default_factory=lambda: np.eye(3))
-
-
-def open_pair(video: Path, mask: Path) -> tuple[VideoReader, VideoReader]:
-    """Open a video and its mask.
-
-    Raises:
-        Rejected: they do not belong together (size or number of frames differ).
-    """
-    frames, masks = VideoReader(video), VideoReader(mask, gray=True)
-    ours = (frames.info.width, frames.info.height, frames.info.frames)
-    theirs = (masks.info.width, masks.info.height, masks.info.frames)
-    if ours != theirs:
-        raise Rejected(
-            f"{mask}: {theirs[0]}x{theirs[1]}, {theirs[2]} frames, but {video.name} is "
-            f"{ours[0]}x{ours[1]}, {ours[2]} frames; run the segmentation of this video again"
-        )
-    return frames, masks
 
 
 def estimate_motion(frames: VideoReader, masks: VideoReader) -> CameraMotion:

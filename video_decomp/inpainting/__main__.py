@@ -9,7 +9,7 @@ from pathlib import Path
 from mimo.stage import backend_arguments, run, write_record
 from mimo.video import VideoWriter
 from video_decomp.inpainting.quality import measure
-from video_decomp.registration import open_pair
+from video_decomp.masked_video import open_masked_video
 
 STAGE = "video_decomp.inpainting"
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     template, settings = args.template, args.settings
 
     def work() -> None:
-        frames, masks = open_pair(template / "vid.mp4", template / "mask.mp4")
+        frames, masks = open_masked_video(template)
         output = template / "bk.mp4"
         with VideoWriter(output, frames.info.fps) as writer:
             outcome = backend.inpaint(frames, masks, writer.write, settings)

@@ -10,7 +10,7 @@ from mimo.body.motion import Motion
 from mimo.files import sha256
 from mimo.stage import Rejected, backend_arguments, progress, run, write_record
 from mimo.video import VideoReader, VideoWriter
-from video_decomp.registration import open_pair
+from video_decomp.masked_video import open_masked_video
 
 STAGE = "video_decomp.occlusion"
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     template, settings = args.template, args.settings
 
     def work() -> None:
-        frames, masks = open_pair(template / "vid.mp4", template / "mask.mp4")
+        frames, masks = open_masked_video(template)
         motion = load_motion(template / "motion.npz", frames)
         output = template / "occ.mp4"
         found = backend.find_occluders(frames, masks, motion, settings)

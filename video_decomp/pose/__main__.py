@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from mimo.stage import Rejected, backend_arguments, progress, run, write_record
-from mimo.video import VideoError, VideoReader, VideoWriter
+from mimo.stage import backend_arguments, progress, run, write_record
+from mimo.video import VideoWriter
+from video_decomp.masked_video import open_masked_video
 from video_decomp.pose.render import Coverage, motion_code
 
 STAGE = "video_decomp.pose"
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> None:
         started = time.perf_counter()
-        frames, masks = open_pair(template)
+        frames, masks = open_masked_video(template)
         pairs = progress(zip(frames, masks, strict=True), "landmarks", len(frames))
         estimate = backend.estimate(pairs, float(frames.info.fps), args.settings)
         estimate.motion.save(template / "motion.npz")
@@ -48,25 +49,6 @@ def main(argv: list[str] | None = None) -> int:
         )
 
     return run(work)
-
-
-def open_pair(template: Path) -> tuple[VideoReader, VideoReader]:
-    """The template's video and masks.
-
-    Raises:
-        Rejected: one is missing or damaged, or they differ in length or size.
-    """
-    try:
-        frames, masks = VideoReader(template / "vid.mp4"), VideoReader(template / "mask.mp4", gray=True)
-    except VideoError as error:
-        raise Rejected(f"{error}; run the stages before this one") from error
-    if (frames.info.frames, frames.info.width, frames.info.height) != (
-        masks.info.frames,
-        masks.info.width,
-        masks.info.height,
-    ):
-        raise Rejected(f"{template}: vid.mp4 and mask.mp4 differ in length or size; run segmentation again")
-    return frames, masks
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from video_decomp.pose.observations import Outline
 
 DRAWN_HEIGHT = 280  # pixels of the drawn body: one pixel is 0.4 % of the height
 NORMAL_WEIGHT = 0.5  # matching: opposite normals count as this part of `reach` times two
-HAND_MARGIN = 0.3
 
 
 @dataclass(frozen=True, eq=False)
