@@ -5,6 +5,7 @@ The Snakefile, the report and the status table all see the run through `Project`
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -221,6 +222,19 @@ class Project:
                     known = ", ".join(STAGES)
                     raise Rejected(f"config.yaml: overrides: {name}: no stage '{stage}' (known: {known})")
                 self.settings(stage, name)
+
+
+def configuration_files(program: str, description: str | None, argv: list[str] | None) -> list[Path]:
+    """Files to read a project from, by the command line of a program that looks at a run."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="further configuration files, which win over config.yaml, as for snakemake",
+    )
+    return [Path("config.yaml"), *parser.parse_args(argv).configfile]
 
 
 def by_name(folder: Path, suffixes: set[str], exclude: Iterable[str] = ()) -> dict[str, Path]:

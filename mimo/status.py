@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from mimo.project import Project
+from mimo.project import Project, configuration_files
 from mimo.report.outcomes import Item, outcomes
 from mimo.stage import run
 
@@ -35,19 +32,11 @@ def remark(item: Item) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; leaves with 1 if anything failed."""
-    parser = argparse.ArgumentParser(prog="python -m mimo.status", description=__doc__)
-    parser.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="further configuration files, which win over config.yaml, as for snakemake",
-    )
-    args = parser.parse_args(argv)
+    files = configuration_files("python -m mimo.status", __doc__, argv)
     failures: list[Item] = []
 
     def work() -> None:
-        items = outcomes(Project.read([Path("config.yaml"), *args.configfile]))
+        items = outcomes(Project.read(files))
         failures.extend(item for item in items if item.failure)
         print(table(items))
 

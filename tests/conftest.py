@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +69,22 @@ def copy_checkout(folder: Path) -> Checkout:
 def checkout(tmp_path: Path) -> Checkout:
     """A fresh copy."""
     return copy_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Let torch use one thread: networks as small as the golden ones only lose by threads that wait."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def golden_weights(tmp_path_factory):
+    """Folder with the golden set's weights, in the official layout; to be read only."""
+    folder = tmp_path_factory.mktemp("weights")
+    zipfile.ZipFile(ROOT / "tests" / "golden" / "weights.zip").extractall(folder)
+    return folder

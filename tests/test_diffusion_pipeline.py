@@ -1,6 +1,5 @@
 """The pipeline as a user calls it: windows, resuming, iterators, guidance, errors, and its speed-ups."""
 
-import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,24 +16,12 @@ from mimo.windows import open_windows
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    zipfile.ZipFile(GOLDEN / "weights.zip").extractall(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pipeline(folder):
-    pipeline = MimoPipeline.from_pretrained(folder)
+def pipeline(golden_weights):
+    pipeline = MimoPipeline.from_pretrained(golden_weights)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -196,8 +183,8 @@ def test_unequal_clips_and_odd_sizes_say_why(pipeline):
         pipeline(REFERENCE, pictures("pose_images", 5), pictures("bk_images", 5), width=70, height=40)
 
 
-def test_acceleration_and_plain_code_give_the_same(folder):
-    pipeline = MimoPipeline.from_pretrained(folder)
+def test_acceleration_and_plain_code_give_the_same(golden_weights):
+    pipeline = MimoPipeline.from_pretrained(golden_weights)
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.randn((1, 4, 6, 5, 9), generator=torch.Generator().manual_seed(1))
     inputs = pipeline.encode(

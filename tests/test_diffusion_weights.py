@@ -9,6 +9,7 @@ import torch
 from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
 
+from benchmarks.random_weights import UNET
 from mimo.checkpoints import WeightsError, diffusers_key, load_official, load_saved, load_vae, read_tensors
 from mimo.models.denoising import DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
@@ -17,24 +18,6 @@ from mimo.pipeline import MimoPipeline
 
 GOLDEN = Path(__file__).parent / "golden"
 PARTS = ("vae", "image_encoder", "reference_unet", "denoising_unet", "pose_guider")
-
-# stable-diffusion-v1-5/unet/config.json as published.
-SD15 = {
-    "act_fn": "silu",
-    "attention_head_dim": 8,
-    "block_out_channels": [320, 640, 1280, 1280],
-    "cross_attention_dim": 768,
-    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-    "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-    "downsample_padding": 1,
-    "in_channels": 4,
-    "layers_per_block": 2,
-    "mid_block_scale_factor": 1,
-    "norm_eps": 1e-5,
-    "norm_num_groups": 32,
-    "out_channels": 4,
-    "sample_size": 64,
-}
 
 
 @pytest.fixture
@@ -52,8 +35,8 @@ def same(one, other):
 
 def test_full_size_keys_and_parameters(weights):
     with init_empty_weights(include_buffers=False):
-        unet = DenoisingUNet.from_config(DenoisingUNet.config_from(SD15))
-        reference = ReferenceUNet.from_config(SD15)
+        unet = DenoisingUNet.from_config(DenoisingUNet.config_from(UNET))
+        reference = ReferenceUNet.from_config(UNET)
         guider = PoseGuider()
     assert round(sum(p.numel() for p in unet.parameters()) / 1e6, 3) == 1312.742
     assert round(sum(b.numel() for b in unet.buffers()) * 2 / 1e6, 3) == 1.208

@@ -1,6 +1,5 @@
 """The README's settings, commands and links are true."""
 
-import importlib
 import re
 import shlex
 import subprocess
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mimo.project import STAGES, Configuration
-from mimo.stage import backends, load_backend
+from mimo.project import STAGES, Configuration, settings_class
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,12 +27,8 @@ def fields(stage):
     """Settings of the workflow, or of a stage with its default backend."""
     if not stage:
         return Configuration.model_fields
-    module = STAGES[stage]
     default = yaml.safe_load((ROOT / "config.yaml").read_text())[stage].get("backend")
-    if default is None:
-        return importlib.import_module(f"{module}.__main__").Settings.model_fields
-    assert default in backends(module)
-    return load_backend(module, default).Settings.model_fields
+    return settings_class(stage, default, stage).model_fields
 
 
 @pytest.mark.parametrize(("stage", "key", "default"), list(table_rows()))
