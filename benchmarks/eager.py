@@ -18,11 +18,11 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
 
-from mimo.encoding import embed_picture, encode_pictures
-from mimo.frames import as_pixels
+from mimo.diffusion.encoding import embed_picture, encode_pictures
+from mimo.diffusion.frames import as_pixels
+from mimo.diffusion.windows import closed_windows
 from mimo.models.reference import spatial_block_names
 from mimo.pipeline import MimoPipeline
-from mimo.windows import closed_windows
 
 
 class PerFrameGroupNorm(nn.GroupNorm):

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from mimo.checkpoints import SCHEDULER
+from mimo.diffusion.checkpoints import SCHEDULER
 from mimo.models.denoising import DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
 from mimo.models.reference import ReferenceUNet

@@ -25,11 +25,12 @@ from torch import Tensor
 from benchmarks.eager import EagerMimo
 from benchmarks.kernel_profile import kernel_table
 from benchmarks.random_weights import random_pipeline
-from mimo.acceleration import accelerate
-from mimo.encoding import decode_video, encode_video
-from mimo.models.kernels import chosen_kernels, force_kernel
-from mimo.pipeline import MimoPipeline, Sampling
-from mimo.windows import closed_windows
+from mimo.diffusion.acceleration import accelerate
+from mimo.diffusion.encoding import decode_video, encode_video
+from mimo.diffusion.sampling import Sampling
+from mimo.diffusion.windows import closed_windows
+from mimo.kernels.choice import chosen_kernels, force_kernel
+from mimo.pipeline import MimoPipeline
 
 WINDOW = 24
 # Floating-point operations (2 a multiply-add) of one guided window-step of 24 frames at 784x784.

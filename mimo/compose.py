@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mimo.matte import ColourMatch, person_matte
-from mimo.regions import Box, Clip, Padding, crop, square_padding
+from mimo.composition.matte import ColourMatch, person_matte
+from mimo.composition.regions import Box, Clip, Padding, crop, square_padding
 
 Mode = Literal["reference", "improved"]
 
@@ -60,7 +60,7 @@ class Compositor:
     """Composition of a video's clips.
 
     Attributes:
-        clips: from `mimo.regions.plan_clips`.
+        clips: from `mimo.composition.regions.plan_clips`.
         overlap: frames over which neighbouring clips are blended.
         mode: ``reference`` equals the reference implementation, including its rounding; ``improved`` blends
             in float and cuts the person out with a soft matte instead of a box.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +16,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from mimo.denoising_state import DenoisingState
-from mimo.encoding import decode_video, embed_picture, encode_pictures, encode_video
-from mimo.frames import Frame, FrameStore, as_pixels, resized
+from mimo.diffusion.denoising_state import DenoisingState
+from mimo.diffusion.encoding import decode_video, embed_picture, encode_pictures, encode_video
+from mimo.diffusion.frames import Frame, FrameStore, as_pixels, resized
+from mimo.diffusion.sampling import ClipInputs, Sampling
 from mimo.models.denoising import Condition, DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
 from mimo.models.reference import ReferenceUNet
-from mimo.windows import closed_windows, open_windows
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 Callback = Callable[["MimoPipeline", int, Tensor, dict[str, Tensor]], "dict[str, Tensor] | None"]
@@ -38,66 +38,6 @@ class MimoPipelineOutput(BaseOutput):
     """
 
     frames: Any
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a clip is computed.
-
-    Attributes:
-        width, height: size to compute at, multiples of 8.
-        steps: denoising steps.
-        guidance_scale: strength of classifier-free guidance; 1 or less runs without.
-        context_frames, context_overlap: frames the net sees at once (at most 32), and shared ones.
-        closed_loop: windows wrap from the last frame to the first, as in the reference.
-        sequential_guidance: run the guidance rows one after the other: less memory, a little slower.
-    """
-
-    width: int
-    height: int
-    steps: int = 25
-    guidance_scale: float = 3.5
-    context_frames: int = 24
-    context_overlap: int = 4
-    closed_loop: bool = True
-    sequential_guidance: bool = False
-
-    @property
-    def guided(self) -> bool:
-        """Whether there is an unconditional row."""
-        return self.guidance_scale > 1
-
-    def windows(self, frames: int) -> list[list[int]]:
-        """Frame indices of each window of a clip."""
-        make = closed_windows if self.closed_loop else open_windows
-        return make(frames, self.context_frames, self.context_overlap)
-
-
-@dataclass(frozen=True)
-class ClipInputs:
-    """A clip's pictures, encoded.
-
-    Attributes:
-        condition: what the character contributes, for both guidance rows or the conditional one alone.
-        background: (1, 4, frames, h, w), scaled latents.
-        pose: pose images at the network's size.
-        windows: frame indices of each window.
-        indices: the same on the device.
-        pose_features: of the first frames, (channels, h, w) each, as far as `MimoPipeline.kept_poses` allows.
-        count: (1, 1, frames, 1, 1) float32, windows that each frame is in.
-    """
-
-    condition: Condition
-    background: Tensor
-    pose: FrameStore
-    windows: list[list[int]]
-    indices: list[Tensor]
-    count: Tensor
-    pose_features: dict[int, Tensor] = field(default_factory=dict)
-
-    def identity(self) -> tuple[Tensor | bytes, ...]:
-        """What tells these inputs from others."""
-        return self.condition[0].cross, self.background, self.pose.digest()
 
 
 class MimoPipeline(DiffusionPipeline):
@@ -151,14 +91,14 @@ class MimoPipeline(DiffusionPipeline):
         """Load the published MIMO folder, or one written by `save_pretrained`.
 
         Args:
-            weights: the folder; see `mimo.checkpoints.load_official` for the published layout.
+            weights: the folder; see `mimo.diffusion.checkpoints.load_official` for the published layout.
             torch_dtype: type of all parameters.
             device: where they go.
 
         Raises:
             WeightsError: what is wrong with which file, key or shape.
         """
-        from mimo.checkpoints import load_official, load_saved
+        from mimo.diffusion.checkpoints import load_official, load_saved
 
         folder = Path(weights)
         load = load_saved if (folder / "model_index.json").is_file() else load_official

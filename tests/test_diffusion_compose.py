@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mimo.compose import BORDER_CASES, Compositor, Scene, border_case, feathered_mask
-from mimo.regions import Box, Clip, frame_box, pad_square, plan_clips
+from mimo.composition.regions import Box, Clip, frame_box, pad_square, plan_clips
 
 HEIGHT, WIDTH, COUNT = 180, 260, 12
 

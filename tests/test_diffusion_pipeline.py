@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from benchmarks.eager import EagerMimo
-from mimo.acceleration import accelerate
-from mimo.pipeline import MimoPipeline, Sampling
-from mimo.windows import open_windows
+from mimo.diffusion.acceleration import accelerate
+from mimo.diffusion.sampling import Sampling
+from mimo.diffusion.windows import open_windows
+from mimo.pipeline import MimoPipeline
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -10,7 +10,14 @@ from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
 
 from benchmarks.random_weights import UNET
-from mimo.checkpoints import WeightsError, diffusers_key, load_official, load_saved, load_vae, read_tensors
+from mimo.diffusion.checkpoints import (
+    WeightsError,
+    diffusers_key,
+    load_official,
+    load_saved,
+    load_vae,
+    read_tensors,
+)
 from mimo.models.denoising import DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
 from mimo.models.reference import ReferenceUNet

@@ -16,13 +16,13 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
-from mimo.models.attention import (
+from mimo.kernels.attention import (
     reference_attention,
     self_attention,
     shared_attention,
     temporal_attention,
 )
-from mimo.models.gating import gated_linear
+from mimo.kernels.gating import gated_linear
 
 # Values that go into a feed-forward at a time: its inner tensor is eight times as large.
 _FEED_FORWARD_VALUES = 80_000_000

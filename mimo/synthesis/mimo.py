@@ -19,14 +19,15 @@ from pydantic import Field
 
 from mimo.character import Character
 from mimo.compose import Compositor, Scene
-from mimo.regions import Clip, crop, crop_picture, frame_box, in_clips, pad_square, plan_clips
+from mimo.composition.regions import Clip, crop, crop_picture, frame_box, in_clips, pad_square, plan_clips
 from mimo.stage import Rejected, StageSettings, progress
 from mimo.synthesis.interface import Job
 from mimo.template import Template
 from mimo.weights import cache_dir
 
 if TYPE_CHECKING:
-    from mimo.pipeline import MimoPipeline, Sampling
+    from mimo.diffusion.sampling import Sampling
+    from mimo.pipeline import MimoPipeline
 
 
 class Settings(StageSettings):
@@ -132,12 +133,12 @@ def _pipeline(
     try:
         import torch
 
-        from mimo.acceleration import accelerate
-        from mimo.checkpoints import WeightsError
+        from mimo.diffusion.acceleration import accelerate
+        from mimo.diffusion.checkpoints import WeightsError
         from mimo.pipeline import MimoPipeline
     except ModuleNotFoundError as error:
         raise Rejected(f"{error}; install the backend's libraries: pip install '.[diffusion]'") from None
-    logging.getLogger("mimo.models").setLevel(logging.INFO)
+    logging.getLogger("mimo.kernels").setLevel(logging.INFO)
     try:
         dtype = getattr(torch, precision)
         pipeline = MimoPipeline.from_pretrained(weights, torch_dtype=dtype, device=device)
@@ -157,7 +158,7 @@ def _denoised(job: Job, settings: Settings, pipeline: MimoPipeline, clips: list[
     """Latents of all clips' frames, one after the other, as the reference runs them."""
     import torch
 
-    from mimo.pipeline import Sampling
+    from mimo.diffusion.sampling import Sampling
 
     template = job.template
     sampling = Sampling(

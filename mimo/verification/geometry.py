@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mimo.compose import BORDER_CASES, Compositor, Scene, border_case, masks_from
-from mimo.regions import (
+from mimo.composition.regions import (
     Box,
     Clip,
     body_box,
@@ -26,8 +26,8 @@ from mimo.regions import (
     square_padding,
     whole_clip_box,
 )
+from mimo.diffusion.windows import closed_windows
 from mimo.verification.check import Check, difference
-from mimo.windows import closed_windows
 
 
 def geometry_checks(golden: Path) -> Iterator[Check]:

@@ -15,10 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mimo.encoding import decode_video, embed_picture, encode_pictures, encode_video
+from mimo.diffusion.encoding import decode_video, embed_picture, encode_pictures, encode_video
+from mimo.diffusion.sampling import Sampling
 from mimo.models.blocks import temporal
 from mimo.models.denoising import DenoisingUNet
-from mimo.pipeline import MimoPipeline, Sampling
+from mimo.pipeline import MimoPipeline
 from mimo.verification.check import Check, difference
 
 SINGLE, PIPELINE, ENCODED, SCHEDULER = 2e-5, 1e-4, 1e-5, 1e-6

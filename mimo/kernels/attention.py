@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mimo.models.kernels import Kernel, fastest, in_half
+from mimo.kernels.choice import Kernel, fastest, in_half
 
 _SDPA = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -123,8 +123,8 @@ def _worth_own_kernel(query: Tensor) -> bool:
 
 def _own_attend(*tensors: Tensor) -> Tensor:
     """Our own kernel, in the configurations that were found to work on this machine."""
-    from mimo.models import triton_attention
-    from mimo.models.kernel_probe import usable
+    from mimo.kernels import triton_attention
+    from mimo.kernels.probe import usable
 
     working = [number for number in range(len(triton_attention.CONFIGS)) if usable()[str(number)]]
     if not working:
@@ -134,8 +134,8 @@ def _own_attend(*tensors: Tensor) -> Tensor:
 
 
 def _own_over_frames(*tensors: Tensor) -> Tensor:
-    from mimo.models import triton_attention
-    from mimo.models.kernel_probe import usable
+    from mimo.kernels import triton_attention
+    from mimo.kernels.probe import usable
 
     if not usable()["frames"]:
         raise RuntimeError("does not work here")

@@ -38,7 +38,7 @@ def usable() -> dict[str, bool]:
         By name: the numbers of the configurations of `triton_attention.attend`, ``frames`` (`over_frames`),
         ``gate`` and ``product`` (`triton_geglu`).
     """
-    from mimo.models.triton_attention import CONFIGS
+    from mimo.kernels.triton_attention import CONFIGS
 
     names = [*map(str, range(len(CONFIGS))), "frames", "gate", "product"]
     path, key = _cache_file(), _key()
@@ -57,7 +57,7 @@ def try_kernel(name: str) -> None:
     Raises:
         AssertionError: other numbers came out.
     """
-    from mimo.models import triton_attention as ours
+    from mimo.kernels import triton_attention as ours
 
     generator = torch.Generator("cuda").manual_seed(0)
     rows, tokens, heads, dim = 3, 1004, 8, 40
@@ -85,7 +85,7 @@ def try_kernel(name: str) -> None:
 
 
 def _try_geglu(name: str, kwargs: dict[str, Any]) -> None:
-    from mimo.models import triton_geglu as ours
+    from mimo.kernels import triton_geglu as ours
 
     x, weight = torch.randn((3, 331, 320), **kwargs), torch.randn((2560, 320), **kwargs) / 20
     bias = torch.randn(2560, **kwargs)
@@ -109,7 +109,7 @@ def _works(name: str) -> bool:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "mimo.models.kernel_probe", name],
+            [sys.executable, "-m", "mimo.kernels.probe", name],
             env=environment,
             capture_output=True,
             timeout=TIME_LIMIT,

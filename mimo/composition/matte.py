@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mimo.regions import body_mask, clean_mask
+from mimo.composition.regions import body_mask, clean_mask
 
 # Colour difference (of 255) at which a pixel starts to be, and surely is, the person.
 _FAINT, _SURE = 12.0, 40.0

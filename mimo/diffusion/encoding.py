@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from mimo.frames import as_pixels, batches
+from mimo.diffusion.frames import as_pixels, batches
 
 # Mean and standard deviation of CLIP's training pictures.
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

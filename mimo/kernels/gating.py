@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mimo.models.kernels import Kernel, fastest, in_half
+from mimo.kernels.choice import Kernel, fastest, in_half
 
 
 @torch.library.custom_op("mimo::gated_linear", mutates_args=())
@@ -40,8 +40,8 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _own(name: str, *tensors: Tensor) -> Tensor:
     """Our own kernels, if they were found to work on this machine."""
-    from mimo.models import triton_geglu
-    from mimo.models.kernel_probe import usable
+    from mimo.kernels import triton_geglu
+    from mimo.kernels.probe import usable
 
     if not usable()[name]:
         raise RuntimeError("does not work here")
