@@ -19,8 +19,9 @@ from transformers import CLIPVisionModelWithProjection
 from mimo.diffusion.denoising_state import DenoisingState
 from mimo.diffusion.encoding import decode_video, embed_picture, encode_pictures, encode_video
 from mimo.diffusion.frames import Frame, FrameStore, as_pixels, resized
+from mimo.diffusion.prediction import ClipPredictor
 from mimo.diffusion.sampling import ClipInputs, Sampling
-from mimo.models.denoising import Condition, DenoisingUNet
+from mimo.models.denoising import DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
 from mimo.models.reference import ReferenceUNet
 
@@ -215,10 +216,13 @@ class MimoPipeline(DiffusionPipeline):
             state = DenoisingState(resume_from, inputs.identity, latents, sampling, self.scheduler)
             start, latents = state.restore(latents)
             times = self.scheduler.timesteps.to(latents.device)
+            predictor = ClipPredictor(
+                self.denoising_unet, inputs, sampling, self.pose_features, self.kept_poses
+            )
             with self.progress_bar(total=len(self.scheduler.timesteps)) as progress:
                 progress.update(start)
                 for step, timestep in enumerate(self.scheduler.timesteps[start:], start):
-                    velocity = self.predict(latents, times[step : step + 1], inputs, sampling)
+                    velocity = predictor.velocity(latents, times[step : step + 1])
                     latents = self.scheduler.step(velocity, timestep, latents).prev_sample
                     if callback_on_step_end is not None:
                         changed = callback_on_step_end(self, step, timestep, {"latents": latents})
@@ -259,46 +263,6 @@ class MimoPipeline(DiffusionPipeline):
         count = torch.bincount(torch.cat(indices), minlength=len(pose)).float().view(1, 1, -1, 1, 1)
         return ClipInputs(condition, background.transpose(0, 1)[None], pose, windows, indices, count)
 
-    def predict(self, latents: Tensor, time: Tensor, inputs: ClipInputs, sampling: Sampling) -> Tensor:
-        """Velocity of the whole clip: windows averaged where they overlap, then guidance.
-
-        Nothing here waits for the GPU, so that the host prepares a window while another one is computed.
-
-        Args:
-            latents: (1, 4, frames, h, w) float32.
-            time: (1,), the timestep, on the latents' device.
-            inputs, sampling: of the clip.
-
-        Returns:
-            (1, 4, frames, h, w) float32.
-        """
-        device, dtype = latents.device, self.denoising_unet.dtype
-        passes = [inputs.condition]
-        if sampling.guided and sampling.sequential_guidance:
-            passes = list(_separate_rows(inputs.condition))
-        total = torch.zeros((2 if sampling.guided else 1, *latents.shape[1:]), device=device)
-        for window, index in zip(inputs.windows, inputs.indices, strict=True):
-            pose = self._window_pose(inputs, window)
-            sample = torch.cat([latents[:, :, index], inputs.background[:, :, index].float()], 1).to(dtype)
-            velocity = torch.cat([self.denoising_unet(sample, time, pose, one) for one in passes])
-            total.index_add_(2, index, velocity.float())
-        mean = total / inputs.count
-        if not sampling.guided:
-            return mean
-        unconditional, conditional = mean.chunk(2)
-        return unconditional + sampling.guidance_scale * (conditional - unconditional)
-
-    def _window_pose(self, inputs: ClipInputs, window: list[int]) -> Tensor:
-        """Pose features of a window's frames, from those kept if all are there."""
-        kept = inputs.pose_features
-        if any(frame not in kept for frame in window):
-            features = self.pose_features(inputs.pose.read(window))
-            for frame, feature in zip(window, features, strict=True):
-                if frame < self.kept_poses:
-                    kept[frame] = feature.clone()
-            return features
-        return torch.stack([kept[frame] for frame in window]).contiguous(memory_format=torch.channels_last)
-
     def pose_features(self, images: np.ndarray) -> Tensor:
         """Features (n, channels, h / 8, w / 8) of uint8 (n, h, w, 3) pose images, channels last in memory."""
         pixels = as_pixels(images, self._execution_device, self.pose_guider.dtype)
@@ -329,12 +293,3 @@ class MimoPipeline(DiffusionPipeline):
         elif latents.shape != shape:
             raise ValueError(f"latents {tuple(latents.shape)} for a clip that needs {tuple(shape)}")
         return latents.to(self._execution_device, torch.float32)
-
-
-def _separate_rows(condition: Condition) -> tuple[Condition, Condition]:
-    """The unconditional row, which sees no bank, and the conditional one."""
-    first = tuple(
-        block._replace(cross=block.cross[:1], bank_key=None, bank_value=None) for block in condition
-    )
-    second = tuple(block._replace(cross=block.cross[1:]) for block in condition)
-    return first, second

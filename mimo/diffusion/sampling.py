@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -54,7 +54,6 @@ class ClipInputs:
         pose: pose images at the network's size.
         windows: frame indices of each window.
         indices: the same on the device.
-        pose_features: of the first frames, (channels, h, w) each, as far as `MimoPipeline.kept_poses` allows.
         count: (1, 1, frames, 1, 1) float32, windows that each frame is in.
     """
 
@@ -64,7 +63,6 @@ class ClipInputs:
     windows: list[list[int]]
     indices: list[Tensor]
     count: Tensor
-    pose_features: dict[int, Tensor] = field(default_factory=dict)
 
     def identity(self) -> tuple[Tensor | bytes, ...]:
         """What tells these inputs from others."""
