@@ -181,19 +181,29 @@ class Project:
     def digest(self, stage: str, name: str = "") -> str:
         """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`).
 
-        A setting called ``STAGE_backend`` says that the stage also uses a backend of another stage. Of a
-        folder that the settings name, names and sizes of its files count: weights are too large to read.
+        Of a folder that the settings name, names and sizes of its files count: weights are too large to read.
         """
-        used = [(stage, self.backend(stage, name))]
         listing: list[str] = []
-        for key, value in self.settings(stage, name):
-            other = key.removesuffix("_backend")
-            if other != key and other in STAGES:
-                used.append((other, value))
+        for _, value in self.settings(stage, name):
             if isinstance(value, Path) and value.is_dir():
                 files = sorted(path for path in value.rglob("*") if path.is_file())
                 listing += [f"{path.relative_to(value)} {path.stat().st_size}" for path in files]
-        return _digest(main_module(stage), tuple(used), tuple(listing))
+        return _digest(main_module(stage), tuple(self._used_backends(stage, name)), tuple(listing))
+
+    def uses_networks(self, stage: str, name: str = "") -> bool:
+        """Whether a backend that a stage uses computes with PyTorch, on a device that its settings choose."""
+        classes = (
+            settings_class(*used, "config.yaml") for used in self._used_backends(stage, name) if used[1]
+        )
+        return any("device" in settings.model_fields for settings in classes)
+
+    def environment(self, stage: str, name: str = "") -> str:
+        """Conda environment of a stage's job, relative to ``rules/`` (see `mimo.environments`)."""
+        return f"../envs/{'gpu/' if self.uses_networks(stage, name) else ''}{stage}.yaml"
+
+    def memory_mb(self, stage: str, name: str = "") -> int:
+        """Main memory that a stage's job may ask for: networks pass through it on their way to the GPU."""
+        return 12000 if self.uses_networks(stage, name) else 2000
 
     def extra_files(self, stage: str, name: str = "") -> list[str]:
         """Files that a stage's settings name, so that the stage runs again when one changes."""
@@ -203,6 +213,15 @@ class Project:
     def gpus(self, stage: str, name: str = "") -> int:
         """GPUs that a stage asks for: one if its settings' `device` is anything but the CPU."""
         return int(getattr(self.settings(stage, name), "device", "cpu") != "cpu")
+
+    def _used_backends(self, stage: str, name: str) -> list[tuple[str, str]]:
+        """The stage with its backend, and those of other stages that a setting ``STAGE_backend`` names."""
+        used = [(stage, self.backend(stage, name))]
+        for key, value in self.settings(stage, name):
+            other = key.removesuffix("_backend")
+            if other != key and other in STAGES:
+                used.append((other, value))
+        return used
 
     def _block(self, stage: str, name: str) -> dict[str, Any]:
         block = getattr(self.config, stage)
@@ -351,5 +370,10 @@ def _digest(main: str, used: tuple[tuple[str, str], ...], also: tuple[str, ...])
     modules = [f"{STAGES[stage]}.{backend.replace('-', '_')}" for stage, backend in used if backend]
     names = {f"{stage}/{backend}" for stage, backend in used}
     files = weights.registry().files.values()
-    digests = [file.sha256 or file.builder or "" for file in files if names & set(file.needed_by)]
+    digests = [
+        part.sha256 or file.built or ""
+        for file in files
+        if names & set(file.needed_by)
+        for part in file.parts.values()
+    ]
     return fingerprint(main, *modules, also=(*digests, *also))

@@ -12,10 +12,10 @@ rule character:
     benchmark:
         logged("character", "{character}.tsv")
     conda:
-        "../envs/character.yaml"
+        environment("character", "character")
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory("character", "character"),
         gpu=gpus("character", "character"),
     params:
         folder=subpath(output.record, parent=True),

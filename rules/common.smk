@@ -67,6 +67,16 @@ def digest(stage, wildcard):
     return lambda wildcards: project.digest(stage, wildcards[wildcard])
 
 
+def environment(stage, wildcard):
+    """Conda environment of a stage, by its backend."""
+    return lambda wildcards: project.environment(stage, wildcards[wildcard])
+
+
+def memory(stage, wildcard):
+    """Main memory of a stage's job, by its backend, MB."""
+    return lambda wildcards: project.memory_mb(stage, wildcards[wildcard])
+
+
 def named_files(stage, wildcard):
     """Files that a stage's settings name."""
     return lambda wildcards: project.extra_files(stage, wildcards[wildcard])

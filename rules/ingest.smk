@@ -10,7 +10,7 @@ rule ingest:
     benchmark:
         logged("ingest", "{video}.tsv")
     conda:
-        "../envs/ingest.yaml"
+        environment("ingest", "video")
     threads: 2
     resources:
         mem_mb=1000,

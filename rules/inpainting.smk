@@ -11,10 +11,10 @@ rule inpainting:
     benchmark:
         logged("inpainting", "{video}.tsv")
     conda:
-        "../envs/inpainting.yaml"
+        environment("inpainting", "video")
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory("inpainting", "video"),
         gpu=gpus("inpainting", "video"),
     params:
         folder=subpath(input.vid, parent=True),

@@ -12,10 +12,10 @@ rule occlusion:
     benchmark:
         logged("occlusion", "{video}.tsv")
     conda:
-        "../envs/occlusion.yaml"
+        environment("occlusion", "video")
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory("occlusion", "video"),
         gpu=gpus("occlusion", "video"),
     params:
         folder=subpath(input.vid, parent=True),

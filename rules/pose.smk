@@ -12,10 +12,10 @@ rule pose:
     benchmark:
         logged("pose", "{video}.tsv")
     conda:
-        "../envs/pose.yaml"
+        environment("pose", "video")
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory("pose", "video"),
         gpu=gpus("pose", "video"),
     params:
         folder=subpath(input.vid, parent=True),

@@ -10,10 +10,10 @@ rule segmentation:
     benchmark:
         logged("segmentation", "{video}.tsv")
     conda:
-        "../envs/segmentation.yaml"
+        environment("segmentation", "video")
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory("segmentation", "video"),
         gpu=gpus("segmentation", "video"),
     params:
         folder=subpath(input.vid, parent=True),

@@ -13,10 +13,10 @@ rule synthesis:
     benchmark:
         logged("synthesis", "{template}/{character}.tsv")
     conda:
-        "../envs/synthesis.yaml"
+        environment("synthesis", "template")
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory("synthesis", "template"),
         gpu=gpus("synthesis", "template"),
     params:
         template=subpath(input.config, parent=True),

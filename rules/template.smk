@@ -13,7 +13,7 @@ rule template:
     benchmark:
         logged("template", "{video}.tsv")
     conda:
-        "../envs/template.yaml"
+        environment("template", "video")
     threads: 1
     resources:
         mem_mb=1000,

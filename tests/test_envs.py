@@ -1,71 +1,67 @@
 """The conda environments hold what their stages import, at the versions of pyproject.toml."""
 
-import ast
-import sys
-import tomllib
-from functools import cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mimo.fingerprint import PACKAGES, sources
-from mimo.project import STAGES, backend_names, main_module
+from mimo.environments import environments, pinned
+from mimo.project import STAGES, Project
 
 ROOT = Path(__file__).parent.parent
-USES_BACKENDS_OF = {"character": ["pose"]}
-BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch"}
 
 
-@cache
-def pinned() -> dict[str, str]:
-    """Version of each dependency in pyproject.toml, optional ones too."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = sum(project["optional-dependencies"].values(), project["dependencies"])
-    return dict(line.split("==") for line in lines)
+@pytest.fixture(scope="module")
+def expected():
+    return {path.relative_to(ROOT / "envs").as_posix(): text for path, text in environments().items()}
 
 
-def imported(stage: str) -> set[str]:
-    """Distributions that a stage and its backends import, wherever in their code."""
-    used = [stage, *USES_BACKENDS_OF.get(stage, [])]
-    backends = [
-        f"{STAGES[other]}.{name.replace('-', '_')}" for other in used for name in backend_names(other)
-    ]
-    names = set()
-    for path in sources((main_module(stage), *backends)).values():
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                names.update(alias.name.partition(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names.add(str(node.module).partition(".")[0])
-    third_party = names - set(sys.stdlib_module_names) - set(PACKAGES)
-    known = packages_distributions()
-    return {BROUGHT_ALONG.get(name) or known[name][0].lower() for name in third_party}
+def content(text):
+    """Conda lines and pip lines of an environment."""
+    parsed = yaml.safe_load(text)
+    assert parsed["channels"] == ["conda-forge", "nodefaults"]
+    pip = [entry["pip"] for entry in parsed["dependencies"] if isinstance(entry, dict)]
+    return [entry for entry in parsed["dependencies"] if isinstance(entry, str)], pip[0]
 
 
-def environment(stage: str) -> tuple[list[str], list[str]]:
-    """Conda lines and pip lines of a stage's environment."""
-    content = yaml.safe_load((ROOT / "envs" / f"{stage}.yaml").read_text())
-    assert content["channels"] == ["conda-forge", "nodefaults"]
-    pip = [entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict)]
-    return [entry for entry in content["dependencies"] if isinstance(entry, str)], pip[0]
+def test_files_are_what_code_and_pins_say(expected):
+    written = {
+        path.relative_to(ROOT / "envs").as_posix(): path.read_text()
+        for path in (ROOT / "envs").rglob("*.yaml")
+    }
+    assert written == expected, "python -m mimo.environments"
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_environment_holds_what_the_stage_imports(stage):
-    conda, pip = environment(stage)
-    assert conda == ["python =3.11", "pip"]
-    assert {line.split("==")[0] for line in pip} == imported(stage)
+def test_embedded_backends_need_no_pytorch(expected):
+    for stage in STAGES:
+        conda, pip = content(expected[f"{stage}.yaml"])
+        assert conda == ["python =3.11", "pip"]
+        assert "av==" + pinned()["av"] in pip
+        assert not any(line.startswith(("torch", "transformers", "diffusers")) for line in pip), stage
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_environment_has_the_pinned_versions(stage):
-    for line in environment(stage)[1]:
-        name, version = line.split("==")
-        assert version == pinned()[name], f"envs/{stage}.yaml: {name}"
+def test_gpu_environments_take_the_pinned_pytorch_from_conda(expected):
+    assert "gpu/synthesis.yaml" in expected
+    for name, text in expected.items():
+        if name.startswith("gpu/"):
+            conda, pip = content(text)
+            assert f"pytorch-gpu ={pinned()['torch']}" in conda
+            assert any(line.startswith("cuda-version =") for line in conda)
+            # What conda brings must not be installed over by pip.
+            assert not any(line.startswith(("torch==", "numpy==")) for line in pip)
+            embedded = content(expected[name.removeprefix("gpu/")])[1]
+            assert set(embedded) - {f"numpy=={pinned()['numpy']}"} <= set(pip)
 
 
-def test_every_environment_is_used():
-    used = {stage for stage in STAGES if f"../envs/{stage}.yaml" in (ROOT / f"rules/{stage}.smk").read_text()}
-    assert used == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+def test_jobs_get_the_environment_of_their_backend(tmp_path):
+    (tmp_path / "videos").mkdir()
+    for name in ("walk", "run"):
+        (tmp_path / "videos" / f"{name}.mp4").write_text("x")
+    values = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"videos": str(tmp_path / "videos")}
+    values["synthesis"] = {"backend": "mimo"}
+    project = Project.load(values | {"overrides": {"run": {"synthesis": {"backend": "puppet"}}}})
+    assert project.environment("synthesis", "walk") == "../envs/gpu/synthesis.yaml"
+    assert project.environment("synthesis", "run") == "../envs/synthesis.yaml"
+    assert project.environment("template", "walk") == "../envs/template.yaml"
+    for stage in STAGES:
+        assert (ROOT / "rules" / project.environment(stage, "walk")).is_file()
