@@ -36,6 +36,15 @@ class StageSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def weight_files(self) -> dict[str, Path | None] | None:
+        """Entries of the weights registry that these settings need.
+
+        Returns:
+            The user's own path in place of each entry, None for the registry's. Or None as a whole: every
+            entry that names the backend in ``needed_by`` and is not optional.
+        """
+        return None
+
 
 Settings = TypeVar("Settings", bound=StageSettings)
 

