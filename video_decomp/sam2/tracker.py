@@ -1,0 +1,271 @@
+"""Masks of things through a whole clip, by SAM 2.1 (Ravi et al. 2024), in memory that does not grow.
+
+The library's own session keeps every frame, every frame's features and every frame's masks. Here the same
+network runs on a session that holds what the network can still look at, no more: the prompted frame, the six
+latest memories and the fifteen latest object pointers. Frames are decoded as they are needed and encoded a
+few at a time; the results are those of the library's session (a test compares them).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import Sam2VideoInferenceSession, Sam2VideoModel
+
+from mimo.video import VideoReader
+from video_decomp.sam2.frames import ahead, backwards, batches, forwards, to_pixels
+from video_decomp.sam2.spill import MaskSpill
+
+_OBJECT = 1  # the session's name of its only object
+NO_OBJECT = -1024.0
+"""Logit of a thing that is not there, as the network gives it."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to track: a thing in one frame, by its mask, or by a box, or by points.
+
+    Attributes:
+        frame: index of the frame.
+        mask: bool (height, width), the thing; wins over box and points.
+        box: left, top, right, bottom, pixels of the video.
+        points: ((x, y), ...), pixels of the video.
+        inside: for each point, whether it lies on the thing.
+    """
+
+    frame: int
+    mask: np.ndarray | None = None
+    box: tuple[float, float, float, float] | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    inside: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One frame's result.
+
+    Attributes:
+        frame: index.
+        image: uint8 (height, width, 3) RGB.
+        masks: bool (things, height, width), in the order of the prompts; empty where a thing is not seen.
+        scores: float32 (things,), how sure the network is that it sees the thing, 0..1.
+    """
+
+    frame: int
+    image: np.ndarray
+    masks: np.ndarray
+    scores: np.ndarray
+
+
+class VideoTracker:
+    """Tracks prompted things through videos.
+
+    Args:
+        model: on its device, in the precision to work in (see `video_decomp.sam2.networks`).
+        batch: frames that the image encoder takes at once; more is faster on a GPU and takes memory.
+    """
+
+    def __init__(self, model: Sam2VideoModel, batch: int = 8) -> None:
+        self.model = model
+        self.batch = batch
+
+    def track(self, video: VideoReader, prompts: Sequence[Prompt]) -> Iterator[Tracked]:
+        """Follow each thing from its prompted frame to both ends of the video.
+
+        The way back comes first, its masks wait in a temporary file; then frames come in order.
+
+        Args:
+            video: a normalised video.
+            prompts: one for each thing.
+
+        Yields:
+            Every frame of the video, from 0.
+
+        Raises:
+            ValueError: no prompt, or one outside the video.
+            mimo.video.VideoError: a frame cannot be decoded.
+        """
+        if not prompts or not all(0 <= prompt.frame < len(video) for prompt in prompts):
+            raise ValueError(f"{video.path}: prompts of frames {[prompt.frame for prompt in prompts]}")
+        size = (video.info.height, video.info.width)
+        things = [_Thing(self.model, prompt, size, len(video)) for prompt in prompts]
+        with tempfile.TemporaryFile() as file:
+            past = MaskSpill(file)
+            last = max(prompt.frame for prompt in prompts)
+            for tracked in self._sweep(backwards(video, last), things, reverse=True):
+                past.put(tracked.frame, tracked.masks, tracked.scores)
+            for tracked in self._sweep(forwards(video), things, reverse=False):
+                yield _with_past(tracked, things, past)
+
+    @torch.inference_mode()
+    def first_mask(self, image: np.ndarray, prompt: Prompt) -> tuple[np.ndarray, float]:
+        """The mask that a prompt alone gives in its frame, without tracking.
+
+        Args:
+            image: the prompt's frame, uint8 (height, width, 3) RGB.
+            prompt: by box or points.
+
+        Returns:
+            bool (height, width), and the score 0..1.
+        """
+        size = (image.shape[0], image.shape[1])
+        thing = _Thing(self.model, prompt, size, frames=prompt.frame + 1)
+        logits, score = thing.step(prompt.frame, next(self._encode([image])), reverse=False)
+        return _at_size(logits, size)[0].cpu().numpy(), float(score.sigmoid())
+
+    @torch.inference_mode()
+    def _sweep(
+        self, frames: Iterator[tuple[int, np.ndarray]], things: list[_Thing], *, reverse: bool
+    ) -> Iterator[Tracked]:
+        """One direction of time: each thing from its prompted frame on, nothing before that."""
+        for batch in ahead(batches(frames, self.batch), 2):
+            images = [image for _, image in batch]
+            shape = (images[0].shape[0], images[0].shape[1])
+            if not any(thing.is_reached(index, reverse) for index, _ in batch for thing in things):
+                none = np.zeros((len(things), *shape), bool)
+                yield from (
+                    Tracked(index, image, none, none[:, 0, 0].astype(np.float32)) for index, image in batch
+                )
+                continue
+            steps = [
+                [thing.step(index, features, reverse) for thing in things]
+                for (index, _), features in zip(batch, self._encode(images), strict=True)
+            ]
+            # Read back once a batch: each reading waits for the device.
+            masks = torch.stack(
+                [_at_size(torch.cat([logits for logits, _ in step]), shape) for step in steps]
+            )
+            scores = torch.stack([torch.cat([score for _, score in step]) for step in steps]).sigmoid()
+            results = zip(batch, masks.cpu().numpy(), scores.cpu().numpy(), strict=True)
+            yield from (Tracked(index, image, *result) for (index, image), *result in results)
+
+    def _encode(self, images: list[np.ndarray]) -> Iterator[dict[str, list[torch.Tensor]]]:
+        """Features of each image, as the session keeps them."""
+        size = (self.model.image_size, self.model.image_size)
+        pixels = to_pixels(images, size, self.model.device, self.model.dtype)
+        encoded = self.model.get_image_features(pixels, return_dict=True)
+        for i in range(len(images)):
+            yield {
+                "vision_feats": [level[:, i : i + 1] for level in encoded.fpn_hidden_states],
+                "vision_pos_embeds": [level[:, i : i + 1] for level in encoded.fpn_position_encoding],
+            }
+
+
+class _Session(Sam2VideoInferenceSession):
+    """The library's session without its frames: they come and go by way of its cache of features."""
+
+    def __init__(self, frames: int, **more: Any) -> None:
+        super().__init__(**more)
+        self._frames = frames
+
+    @property
+    def num_frames(self) -> int:
+        """Length of the video, which the network asks for."""
+        return self._frames
+
+
+class _Thing:
+    """One tracked thing: its prompt and what the network remembers of it."""
+
+    def __init__(self, model: Sam2VideoModel, prompt: Prompt, size: tuple[int, int], frames: int) -> None:
+        """Take a prompt for a video of `frames` frames of `size` (height, width)."""
+        self.model = model
+        self.frame = prompt.frame
+        self.session = _Session(
+            frames,
+            video_height=size[0],
+            video_width=size[1],
+            inference_device=model.device,
+            inference_state_device=model.device,
+            dtype=model.dtype,
+        )
+        index = self.session.obj_id_to_idx(_OBJECT)
+        if prompt.mask is not None:
+            self.session.add_mask_inputs(index, prompt.frame, _mask_input(prompt.mask, model))
+        else:
+            self.session.add_point_inputs(index, prompt.frame, _point_input(prompt, size, model))
+        self.session.obj_with_new_inputs = [_OBJECT]
+
+    def is_reached(self, frame: int, reverse: bool) -> bool:
+        """Whether tracking in this direction has come to the thing's prompt."""
+        return frame <= self.frame if reverse else frame >= self.frame
+
+    def step(
+        self, frame: int, features: dict[str, list[torch.Tensor]], reverse: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The thing in the next frame.
+
+        Returns:
+            Logits of its mask, float32 (1, side, side), and of its being seen, float32 (1,).
+        """
+        if not self.is_reached(frame, reverse):
+            side = self.model.prompt_encoder.mask_input_size
+            nothing = torch.full((1, *side), NO_OBJECT, device=self.model.device)
+            return nothing, nothing[:, 0, 0]
+        self.session.cache.cache_vision_features(frame, features)
+        output = self.model(self.session, frame_idx=frame, reverse=reverse)
+        self._forget(frame)
+        return output.pred_masks[:, 0].float(), output.object_score_logits.view(-1).float()
+
+    def _forget(self, now: int) -> None:
+        """Drop what the network cannot look at any more, neither from here nor from the prompt, where the
+        other direction begins."""
+        memories = self.model.num_maskmem - 1
+        pointers = self.model.config.max_object_pointers_in_encoder - 1
+        outputs = self.session.output_dict_per_obj[0]
+        for kind, kept in outputs.items():
+            for frame in list(kept):
+                kept[frame].pop("high_res_masks", None)
+                if kind == "cond_frame_outputs":
+                    continue
+                kept[frame].pop("pred_masks", None)
+                distance = min(abs(frame - now), abs(frame - self.frame))
+                if distance > pointers:
+                    del kept[frame]
+                elif distance > memories:
+                    kept[frame].pop("maskmem_features", None)
+                    kept[frame].pop("maskmem_pos_enc", None)
+        self.session.frames_tracked_per_obj[0].clear()
+
+
+def _mask_input(mask: np.ndarray, model: Sam2VideoModel) -> torch.Tensor:
+    """A mask as the network takes it: (1, 1, side, side), 0 or 1."""
+    size = (model.image_size, model.image_size)
+    full = torch.from_numpy(mask.astype(np.float32)).to(model.device)[None, None]
+    resized = functional.interpolate(full, size, mode="bilinear", antialias=True, align_corners=False)
+    return (resized >= 0.5).to(model.dtype)
+
+
+def _point_input(prompt: Prompt, size: tuple[int, int], model: Sam2VideoModel) -> dict[str, torch.Tensor]:
+    """A box and points as the network takes them: coordinates of its own image, corners labelled 2 and 3."""
+    points, labels = list(prompt.points), [int(inside) for inside in prompt.inside]
+    if prompt.box is not None:
+        points, labels = [prompt.box[:2], prompt.box[2:], *points], [2, 3, *labels]
+    scale = torch.tensor([model.image_size / size[1], model.image_size / size[0]])
+    coordinates = torch.tensor(points, dtype=torch.float32) * scale
+    return {
+        "point_coords": coordinates[None, None].to(model.device),
+        "point_labels": torch.tensor(labels, dtype=torch.int32, device=model.device)[None, None],
+    }
+
+
+def _at_size(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Masks (things, side, side) of the network as bool (things, height, width) of the video."""
+    return functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0] > 0
+
+
+def _with_past(tracked: Tracked, things: list[_Thing], past: MaskSpill) -> Tracked:
+    """A frame of the way forward, with the masks of the way back for things prompted later."""
+    before = [i for i, thing in enumerate(things) if tracked.frame < thing.frame]
+    if not before:
+        return tracked
+    masks, scores = tracked.masks.copy(), tracked.scores.copy()
+    past_masks, past_scores = past.take(tracked.frame)
+    masks[before], scores[before] = past_masks[before], past_scores[before]
+    return Tracked(tracked.frame, tracked.image, masks, scores)
