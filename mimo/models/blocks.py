@@ -59,9 +59,15 @@ def block_condition(block: BasicTransformerBlock, tokens: Tensor, bank: Tensor |
 
 
 def fuse_projections(attention: Attention) -> None:
-    """Join the query, key and value weights, so that one matrix product does all three."""
-    weight = torch.cat([attention.to_q.weight, attention.to_k.weight, attention.to_v.weight])
-    attention.register_buffer("qkv_weight", weight.detach(), persistent=False)
+    """Join the query, key and value weights, so that one matrix product does all three.
+
+    The single weights are parts of the joined one from then on, not copies.
+    """
+    parts = (attention.to_q, attention.to_k, attention.to_v)
+    weight = torch.cat([part.weight for part in parts]).detach()
+    attention.register_buffer("qkv_weight", weight, persistent=False)
+    for part, rows in zip(parts, weight.split([len(part.weight) for part in parts]), strict=True):
+        part.weight.data = rows
 
 
 def spatial(module: Transformer2DModel, x: Tensor, condition: BlockCondition, frames: int) -> Tensor:
