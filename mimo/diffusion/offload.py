@@ -1,9 +1,9 @@
 """Networks that wait in CPU memory and come to the device when it is their turn.
 
-diffusers' own offloading hangs on the forward methods of the modules it moves. The denoiser's forward never calls
-those of its transformers and motion modules, but takes their parameters (`mimo.models.blocks`), and a
-compiled network bears no such hooks. Here whole groups of parameters move instead, packed so that one copy
-carries a group; what leaves the device is dropped, not copied back, since nothing ever changes it.
+diffusers' own offloading hangs on the forward methods of the modules it moves. The denoiser's forward never
+calls those of its transformers and motion modules, but takes their parameters (`mimo.models.blocks`), and a
+network compiled as a whole bears no such hooks. Here groups of parameters move instead, packed so that one
+copy carries a group; what leaves the device is dropped, not copied back, since nothing ever changes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import weakref
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -223,7 +223,7 @@ def _stages(unet: DenoisingUNet) -> Iterator[tuple[nn.Module, list[nn.Module]]]:
             yield sampler.conv, [sampler]
 
 
-def _pairs(level: nn.Module) -> Iterator[tuple[nn.Module, list[nn.Module]]]:
+def _pairs(level: Any) -> Iterator[tuple[nn.Module, list[nn.Module]]]:
     attentions = getattr(level, "attentions", [None] * len(level.resnets))
     for resnet, attention, motion in zip(level.resnets, attentions, level.motion_modules, strict=True):
         yield resnet, [module for module in (resnet, attention, motion) if module is not None]
