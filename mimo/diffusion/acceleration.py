@@ -8,9 +8,11 @@ from typing import Literal
 
 import torch
 
+from mimo.diffusion.offload import PARTS, Offload
 from mimo.pipeline import MimoPipeline
 
 Compilation = Literal["off", "default", "max-autotune"]
+Placement = Literal["none", "parts", "stages"]
 
 
 def accelerate(
@@ -22,6 +24,8 @@ def accelerate(
     kept_poses: int = 160,
     tf32: bool = False,
     cache: Path | None = None,
+    offload: Placement = "none",
+    device: torch.device | str | None = None,
 ) -> None:
     """Prepare the pipeline's networks; call once, after loading and moving to the device.
 
@@ -38,14 +42,32 @@ def accelerate(
         kept_poses: see `MimoPipeline`.
         tf32: allow TensorFloat-32 in float32 products and convolutions (errors near 1e-3).
         cache: folder of compiled kernels, kept between runs; the user's cache folder by default.
+        offload: ``parts`` takes only the networks that are computing to the device, ``stages`` of the
+            denoiser only the stage that is, which then runs uncompiled. The pipeline may be on the CPU then.
+        device: where to compute; the pipeline's own by default.
     """
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     pipeline.vae_batch = vae_batch
     pipeline.kept_poses = kept_poses
+    device = torch.device(device) if device is not None else pipeline.device
     pipeline.denoising_unet.fuse_projections()
-    if pipeline.device.type != "cuda":
-        return
+    if device.type == "cuda":
+        _accelerate_on_gpu(pipeline, compilation, compile_vae, offload, cache)
+    if offload != "none":
+        names = sorted({name for names in PARTS.values() for name in names})
+        parts = {name: getattr(pipeline, name) for name in names}
+        pipeline.offload = Offload(parts, device, by_stages=offload == "stages")
+
+
+def _accelerate_on_gpu(
+    pipeline: MimoPipeline,
+    compilation: Compilation,
+    compile_vae: bool,
+    offload: Placement,
+    cache: Path | None,
+) -> None:
+    """Memory formats, algorithms and compilation."""
     torch.backends.cudnn.benchmark = True
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((cache or _cache_folder()).resolve()))
     for name in ("denoising_unet", "vae", "pose_guider"):
@@ -55,7 +77,8 @@ def accelerate(
     mode = "max-autotune-no-cudagraphs" if compilation == "max-autotune" else None
     # The kernels of one window-step take hundreds of milliseconds and are launched far ahead of the GPU, so
     # recording them as a CUDA graph would gain nothing.
-    pipeline.denoising_unet.compile(dynamic=False, fullgraph=True, mode=mode)
+    if offload != "stages":
+        pipeline.denoising_unet.compile(dynamic=False, fullgraph=True, mode=mode)
     pipeline.pose_guider.compile(dynamic=False, fullgraph=True, mode=mode)
     if compile_vae:
         pipeline.vae.encoder.compile(dynamic=False, mode=mode)
