@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from scipy.optimize import nnls
 from scipy.spatial import cKDTree
 
-from mimo.body.model import KEY_POINTS
+from mimo.body.model import KEY_POINTS, canonical_colours
 from mimo.files import whole_file
 
 MODEL = "anny-0.6.2"
@@ -122,7 +122,7 @@ def _tensors(model: Any) -> dict[str, np.ndarray]:
         "key_point_indices": indices,
         "key_point_weights": weights,
         "mirror": _mirror(space),
-        "colours": _colours(space["mean_vertices"]),
+        "colours": canonical_colours(space["mean_vertices"]),
         "parts": _parts(model),
     }
     return tensors | _reference_poses(model, tensors)
@@ -279,15 +279,6 @@ def _mirror(space: dict[str, np.ndarray]) -> np.ndarray:
             f"body mesh: {wrong.sum()} vertices without mirror image, {distance.max():.4f} m off"
         )
     return index.astype(np.int32)
-
-
-def _colours(vertices: np.ndarray) -> np.ndarray:
-    """Motion code: canonical coordinates of each vertex as a colour, (V, 3) uint8.
-
-    From 40 up, so that every body pixel is brighter than the grey value 10 that tells body from ground.
-    """
-    low, high = vertices.min(0), vertices.max(0)
-    return np.round(40 + 215 * (vertices - low) / (high - low)).astype(np.uint8)
 
 
 def _parts(model: Any) -> np.ndarray:

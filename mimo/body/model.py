@@ -81,6 +81,8 @@ class Topology:
         mirror: (V,) int32, each vertex's mirror image.
         colours: (V, 3) uint8, the motion code.
         reference_rotations, reference_vertices: poses (N, J, 3) of the average person and Anny's own result.
+        pose_basis: (9 (J - 1), V, 3) float32, change of the rest vertices by each entry of the rotation
+            matrices (minus identity) of all bones but the root; None for bodies without.
     """
 
     model: str
@@ -104,6 +106,25 @@ class Topology:
     parts: np.ndarray
     reference_rotations: np.ndarray
     reference_vertices: np.ndarray
+    pose_basis: np.ndarray | None = None
+
+    @staticmethod
+    def named(model: str) -> Topology:
+        """The body that a motion names: Anny's, or one of the SMPL family that the pose stage installed.
+
+        Raises:
+            Rejected: this computer's cache folder lacks it.
+        """
+        place = installed(model)
+        if place.is_file():
+            return Topology.load(place)
+        topology = Topology.load()
+        if topology.model != model:
+            raise Rejected(
+                f"motion of body model {model}, which is not in {weights.cache_dir()} (there is "
+                f"{topology.model}); run the pose stage again here, or copy {place.name} from where it ran"
+            )
+        return topology
 
     @staticmethod
     def load(path: Path | None = None) -> Topology:
@@ -151,6 +172,23 @@ class Topology:
         bones[:, :3, :3] = self.bone_orientations
         bones[:, :3, 3] = self.mean_heads + np.tensordot(shape, self.head_basis[:used], 1)
         return BodyModel(self, vertices, bones)
+
+
+def installed(model: str) -> Path:
+    """Where a body lies that the pose stage converted from a user's model file."""
+    return weights.cache_dir() / f"{model}.safetensors"
+
+
+def canonical_colours(vertices: np.ndarray) -> np.ndarray:
+    """Motion code: canonical coordinates of each vertex as a colour, (V, 3) uint8.
+
+    From 40 up, so that every body pixel is brighter than the grey value 10 that tells body from ground.
+
+    Args:
+        vertices: (V, 3) the average person at rest, model axes.
+    """
+    low, high = vertices.min(0), vertices.max(0)
+    return np.round(40 + 215 * (vertices - low) / (high - low)).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=2)
@@ -279,7 +317,11 @@ class BodyModel:
         Raises:
             ValueError: wrong shape of `rotations`.
         """
-        return self.skin(self.rest_vertices, self.bone_transforms(rotations), root_rotation, translation)
+        rest = self.rest_vertices
+        if self.topology.pose_basis is not None:
+            bends = Rotation.from_rotvec(rotations[1:]).as_matrix() - np.eye(3)
+            rest = rest + np.tensordot(bends.ravel().astype(np.float32), self.topology.pose_basis, 1)
+        return self.skin(rest, self.bone_transforms(rotations), root_rotation, translation)
 
     def skin(
         self,

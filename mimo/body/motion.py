@@ -20,7 +20,7 @@ class Motion:
     """One person's body over T frames, camera space (metres, x right, y down, z away).
 
     Attributes:
-        model: name and version of the body model, such as ``anny-0.6.2``.
+        model: name and version of the body model, such as ``anny-0.6.2`` or ``smpl-`` and a digest.
         shape: (S,) float32, shape coefficients.
         rest_vertices: (V, 3) float32, the person at rest, model axes (z up, faces -y).
         rest_bones: (J, 4, 4) float32, bone to model transforms at rest.
@@ -100,11 +100,11 @@ class Motion:
         """The person's body.
 
         Raises:
-            Rejected: the cached body file is of another model.
+            Rejected: this computer lacks the body model that it names.
         """
-        topology = Topology.load()
-        if topology.model != self.model or len(topology.mean_vertices) != len(self.rest_vertices):
-            raise Rejected(f"motion of body model {self.model}, but {topology.model} is installed")
+        topology = Topology.named(self.model)
+        if len(topology.mean_vertices) != len(self.rest_vertices):
+            raise Rejected(f"motion of another {self.model} than the installed one; run the pose stage again")
         return BodyModel(topology, self.rest_vertices, self.rest_bones)
 
     def vertices(self, index: int) -> np.ndarray:
