@@ -19,8 +19,11 @@ from transformers import CLIPVisionModelWithProjection
 from mimo.diffusion.denoising_state import DenoisingState
 from mimo.diffusion.encoding import decode_video, embed_picture, encode_pictures, encode_video
 from mimo.diffusion.frames import Frame, FrameStore, as_pixels, resized
+from mimo.diffusion.offload import Offload, Phase
 from mimo.diffusion.prediction import ClipPredictor
+from mimo.diffusion.presets import PRESETS, Preset
 from mimo.diffusion.sampling import ClipInputs, Sampling
+from mimo.diffusion.solvers import history, restore_history, set_steps, solver
 from mimo.models.denoising import DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
 from mimo.models.reference import ReferenceUNet
@@ -56,6 +59,9 @@ class MimoPipeline(DiffusionPipeline):
         vae_fixed_batch: fill up smaller batches, for a compiled autoencoder.
         kept_poses: frames whose pose features stay on the device (6 MB each at 784x784 in 16 bits); those of
             later frames are computed anew for every window and step, so that memory stays bounded.
+        offload: brings each part to the device for its phase; None: all are there all the time.
+        kept_feature_bytes: with a cache interval, deep features that stay on the device; those of later
+            windows wait on disk, see `mimo.diffusion.feature_store`.
     """
 
     def __init__(
@@ -80,6 +86,8 @@ class MimoPipeline(DiffusionPipeline):
         self.vae_batch = 4
         self.vae_fixed_batch = False
         self.kept_poses = 0
+        self.offload: Offload | None = None
+        self.kept_feature_bytes = 2_500_000_000
 
     @classmethod
     def from_pretrained(
@@ -123,7 +131,7 @@ class MimoPipeline(DiffusionPipeline):
         *,
         width: int,
         height: int,
-        num_inference_steps: int = 25,
+        num_inference_steps: int | None = None,
         guidance_scale: float = 3.5,
         generator: torch.Generator | None = None,
         latents: Tensor | None = None,
@@ -131,8 +139,10 @@ class MimoPipeline(DiffusionPipeline):
         context_overlap: int = 4,
         closed_loop: bool = True,
         sequential_guidance: bool = False,
+        preset: Preset = "exact",
         output_type: OutputType = "pil",
         callback_on_step_end: Callback | None = None,
+        **approximations: Any,
     ) -> MimoPipelineOutput:
         """Synthesise a clip and return all its frames.
 
@@ -141,24 +151,30 @@ class MimoPipeline(DiffusionPipeline):
         Args:
             reference_image, pose_images, background_images, generator, latents, callback_on_step_end:
                 see `denoise`.
-            width, height, num_inference_steps, guidance_scale, context_frames, context_overlap, closed_loop,
-                sequential_guidance: see `Sampling`.
+            width, height, guidance_scale, context_frames, context_overlap, closed_loop, sequential_guidance:
+                see `Sampling`.
+            num_inference_steps: denoising steps; 25, or what the preset says.
+            preset: ``exact`` as the reference, or ``fast``; see `mimo.diffusion.presets`.
+            approximations: `Sampling`'s settings from ``scheduler`` on; they win over the preset's.
             output_type: ``pil`` images; ``np`` or ``pt`` float32 in [0, 1]; ``latent``.
         """
+        if num_inference_steps is not None:
+            approximations["steps"] = num_inference_steps
+        sampling = Sampling(
+            width,
+            height,
+            guidance_scale=guidance_scale,
+            context_frames=context_frames,
+            context_overlap=context_overlap,
+            closed_loop=closed_loop,
+            sequential_guidance=sequential_guidance,
+            **(PRESETS[preset] | approximations),
+        )
         latents = self.denoise(
             reference_image,
             pose_images,
             background_images,
-            Sampling(
-                width,
-                height,
-                num_inference_steps,
-                guidance_scale,
-                context_frames,
-                context_overlap,
-                closed_loop,
-                sequential_guidance,
-            ),
+            sampling,
             generator=generator,
             latents=latents,
             callback_on_step_end=callback_on_step_end,
@@ -193,11 +209,12 @@ class MimoPipeline(DiffusionPipeline):
             reference_image: the character on white.
             pose_images, background_images: equally many frames, sequences or iterators; PIL images or uint8
                 (h, w, 3) arrays of any size.
-            sampling: sizes, steps, guidance, windows.
+            sampling: sizes, steps, guidance, windows, approximations.
             generator: source of the initial noise (on the CPU: the same on every machine).
             latents: (1, 4, frames, height / 8, width / 8) initial noise instead.
-            resume_from: file that keeps the state after every step; an interrupted run with the same inputs
-                goes on from it. It is removed at the end.
+            resume_from: file that keeps the state after every step before a full one (without a cache
+                interval that is every step); an interrupted run with the same inputs goes on from it, to the
+                same result. It is removed at the end.
             callback_on_step_end: called as ``callback(pipeline, step, timestep, {"latents": latents})``; may
                 return latents to go on with.
 
@@ -209,27 +226,40 @@ class MimoPipeline(DiffusionPipeline):
         """
         self._check(sampling)
         inputs = self.encode(reference_image, pose_images, background_images, sampling)
+        predictor = ClipPredictor(
+            self.denoising_unet,
+            inputs,
+            sampling,
+            self.pose_features,
+            self.kept_poses,
+            self.kept_feature_bytes,
+        )
         try:
             latents = self._initial_latents(inputs.background.shape, latents, generator)
-            self.scheduler.set_timesteps(sampling.steps)
-            latents = latents * self.scheduler.init_noise_sigma
-            state = DenoisingState(resume_from, inputs.identity, latents, sampling, self.scheduler)
-            start, latents = state.restore(latents)
-            times = self.scheduler.timesteps.to(latents.device)
-            predictor = ClipPredictor(
-                self.denoising_unet, inputs, sampling, self.pose_features, self.kept_poses
-            )
-            with self.progress_bar(total=len(self.scheduler.timesteps)) as progress:
+            scheduler = solver(sampling.scheduler, self.scheduler)
+            set_steps(scheduler, sampling.steps)
+            latents = latents * scheduler.init_noise_sigma
+            state = DenoisingState(resume_from, inputs.identity, latents, sampling, scheduler)
+            start, kept = state.restore(latents)
+            if start:
+                predictor.restore(kept)
+                restore_history(scheduler, kept, start)
+            latents = kept["latents"]
+            times = scheduler.timesteps.to(latents.device)
+            self._enter("denoising")
+            with self.progress_bar(total=len(scheduler.timesteps)) as progress:
                 progress.update(start)
-                for step, timestep in enumerate(self.scheduler.timesteps[start:], start):
-                    velocity = predictor.velocity(latents, times[step : step + 1])
-                    latents = self.scheduler.step(velocity, timestep, latents).prev_sample
+                for step, timestep in enumerate(scheduler.timesteps[start:], start):
+                    velocity = predictor.velocity(latents, times[step : step + 1], step)
+                    latents = scheduler.step(velocity, timestep, latents).prev_sample
                     if callback_on_step_end is not None:
                         changed = callback_on_step_end(self, step, timestep, {"latents": latents})
                         latents = (changed or {}).get("latents", latents)
-                    state.save(step + 1, latents)
+                    if predictor.can_go_on_from(step + 1):
+                        state.save(step + 1, {"latents": latents} | predictor.state() | history(scheduler))
                     progress.update()
         finally:
+            predictor.close()
             inputs.pose.close()
         state.discard()
         return latents
@@ -245,12 +275,11 @@ class MimoPipeline(DiffusionPipeline):
         device, width, height = self._execution_device, sampling.width, sampling.height
         if isinstance(reference_image, np.ndarray):
             reference_image = Image.fromarray(reference_image)
+        self._enter("embedding")
         embeds = embed_picture(self.image_encoder, reference_image, device)[:, None]
+        self._enter("autoencoder")
         batch = self.vae_batch if self.vae_fixed_batch else 0
         picture = encode_pictures(self.vae, [resized(reference_image, width, height)], device, batch=batch)
-        bank = self.reference_unet.bank(picture, embeds)
-        tokens = torch.cat([torch.zeros_like(embeds), embeds]) if sampling.guided else embeds
-        condition = self.denoising_unet.condition(tokens, bank)
         pose = FrameStore(height, width)
         for frame in pose_images:
             pose.append(resized(frame, width, height))
@@ -258,6 +287,11 @@ class MimoPipeline(DiffusionPipeline):
         background = encode_video(self.vae, frames, device, self.vae_batch, fixed=self.vae_fixed_batch)
         if len(background) != len(pose) or not len(pose):
             raise ValueError(f"{len(pose)} pose images and {len(background)} background images")
+        self._enter("reference")
+        bank = self.reference_unet.bank(picture, embeds)
+        self._enter("condition")
+        tokens = torch.cat([torch.zeros_like(embeds), embeds]) if sampling.guided else embeds
+        condition = self.denoising_unet.condition(tokens, bank)
         windows = sampling.windows(len(pose))
         indices = [torch.tensor(window, device=device) for window in windows]
         count = torch.bincount(torch.cat(indices), minlength=len(pose)).float().view(1, 1, -1, 1, 1)
@@ -270,8 +304,18 @@ class MimoPipeline(DiffusionPipeline):
 
     def decode(self, latents: Tensor) -> Iterator[np.ndarray]:
         """Frames of latents (1, 4, frames, h, w), one at a time: float32 (height, width, 3) in [0, 1]."""
+        self._enter("autoencoder")
         frames = latents[0].transpose(0, 1)
-        return decode_video(self.vae, frames, self.vae_batch, fixed=self.vae_fixed_batch)
+        yield from decode_video(self.vae, frames, self.vae_batch, fixed=self.vae_fixed_batch)
+
+    @property
+    def _execution_device(self) -> torch.device:
+        """Where the parts compute, even while they wait elsewhere."""
+        return self.device if self.offload is None else self.offload.device
+
+    def _enter(self, phase: Phase) -> None:
+        if self.offload is not None:
+            self.offload.enter(phase)
 
     def _check(self, sampling: Sampling) -> None:
         scale, limit = self.vae_scale_factor, self.denoising_unet.config.motion_max_seq_length
@@ -281,6 +325,11 @@ class MimoPipeline(DiffusionPipeline):
             raise ValueError(
                 f"windows of {sampling.context_frames} frames with overlap {sampling.context_overlap}: "
                 f"at most {limit} frames, and the overlap must be smaller"
+            )
+        if sampling.cache_interval > 1 and sampling.cache_branch > self.denoising_unet.largest_branch:
+            raise ValueError(
+                f"cache_branch {sampling.cache_branch}: the network has {self.denoising_unet.largest_branch} "
+                "layers that can be computed alone"
             )
 
     def _initial_latents(

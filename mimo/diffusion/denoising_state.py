@@ -1,4 +1,4 @@
-"""State of an interrupted denoising, kept after every step."""
+"""State of an interrupted denoising, kept after its steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DenoisingState:
         identity: gives whatever tells the clip's inputs from others; called only when a file is kept.
         latents: (1, 4, frames, h, w) initial noise.
         sampling: settings of the run; compared as text.
-        scheduler: with its timesteps set; must not carry state of its own from step to step (DDIM does not).
+        scheduler: with its timesteps set.
     """
 
     def __init__(
@@ -41,26 +41,30 @@ class DenoisingState:
             digest.update(item.float().cpu().numpy().tobytes() if isinstance(item, Tensor) else item)
         self._digest = digest.hexdigest()
 
-    def restore(self, latents: Tensor) -> tuple[int, Tensor]:
-        """Steps done and the latents to go on with; 0 and `latents` when nothing fitting was kept."""
+    def restore(self, latents: Tensor) -> tuple[int, dict[str, Tensor]]:
+        """Steps done and the tensors of `save`, on the device of `latents`.
+
+        0 and `latents` alone when nothing fitting was kept.
+        """
         if self._path is None or not self._path.is_file():
-            return 0, latents
+            return 0, {"latents": latents}
         try:
             with safe_open(self._path, "pt") as file:
                 kept = file.metadata() or {}
                 if kept.get("inputs") != self._digest:
-                    return 0, latents
-                return int(kept["step"]), file.get_tensor("latents").to(latents.device)
+                    return 0, {"latents": latents}
+                tensors = {name: file.get_tensor(name).to(latents.device) for name in file.keys()}  # noqa: SIM118
+                return int(kept["step"]), tensors
         except SafetensorError:
-            return 0, latents
+            return 0, {"latents": latents}
 
-    def save(self, step: int, latents: Tensor) -> None:
-        """Keep the latents after `step` steps."""
+    def save(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Keep what is needed to go on after `step` steps, ``latents`` among it."""
         if self._path is None:
             return
         with whole_file(self._path) as part:
             save_file(
-                {"latents": latents.contiguous().cpu()},
+                {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
                 part,
                 metadata={"inputs": self._digest, "step": str(step)},
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from diffusers import UNetMotionModel
 from diffusers.models.attention_processor import Attention
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimo.models.blocks import BlockCondition, block_condition, fuse_projections, spatial, temporal
 from mimo.models.reference import spatial_block_names
@@ -70,7 +71,16 @@ class DenoisingUNet(UNetMotionModel):
             if isinstance(module, Attention) and (name.endswith("attn1") or ".motion_modules." in name):
                 fuse_projections(module)
 
-    def forward(self, sample: Tensor, timestep: Tensor, pose: Tensor | None, condition: Condition) -> Tensor:
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        pose: Tensor | None,
+        condition: Condition,
+        *,
+        branch: int = 0,
+        deep: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Predict one window's velocity.
 
         Args:
@@ -78,51 +88,105 @@ class DenoisingUNet(UNetMotionModel):
             timestep: (1,).
             pose: (frames, channels, h, w), from the pose guider; None for none.
             condition: from `condition`; its number of rows is that of the result.
+            branch: layers at the end of the up path that make the shallow branch of DeepCache (Ma et al.,
+                CVPR 2024); 0 when deep features are neither wanted nor given.
+            deep: what the rest of the network gave the branch in an earlier step; only the branch is
+                computed.
 
         Returns:
-            (rows, 4, frames, h, w).
+            (rows, 4, frames, h, w). With a branch but no deep features, also these:
+            (rows * frames, channels, h', w'), what the branch's first layer is given by the layer before.
         """
         frames = sample.shape[2]
         rows = len(condition[0].cross)
-        blocks = iter(condition)
         time = self.time_embedding(self.time_proj(timestep).to(sample.dtype))
         x = self.conv_in(sample[0].transpose(0, 1).contiguous(memory_format=torch.channels_last))
         if pose is not None:
             x = x + pose
+        blocks = iter(condition)
         skips = [x]
-        for level in self.down_blocks:
-            attentions = getattr(level, "attentions", None)
-            for i, resnet in enumerate(level.resnets):
+        down = list(self._down_layers())
+        for layer in down if deep is None else down[: branch - 1]:
+            x = _apply(layer, x, time, blocks, frames)
+            skips.append(x)
+        up = list(self._up_layers())
+        if deep is None:
+            x = self.mid_block.resnets[0](x, time)
+            for attention, motion, resnet in zip(
+                self.mid_block.attentions,
+                self.mid_block.motion_modules,
+                self.mid_block.resnets[1:],
+                strict=True,
+            ):
+                x = spatial(attention, x, next(blocks), frames)
+                x = temporal(motion, x, frames)
                 x = resnet(x, time)
-                if attentions is not None:
-                    x = spatial(attentions[i], x, next(blocks), frames)
-                x = temporal(level.motion_modules[i], x, frames)
-                skips.append(x)
-            if level.downsamplers is not None:
-                x = level.downsamplers[0](x)
-                skips.append(x)
-        x = self.mid_block.resnets[0](x, time)
-        for attention, motion, resnet in zip(
-            self.mid_block.attentions,
-            self.mid_block.motion_modules,
-            self.mid_block.resnets[1:],
-            strict=True,
-        ):
-            x = spatial(attention, x, next(blocks), frames)
-            x = temporal(motion, x, frames)
-            x = resnet(x, time)
-        for level in self.up_blocks:
-            attentions = getattr(level, "attentions", None)
-            for i, resnet in enumerate(level.resnets):
-                x = resnet(torch.cat([x, _all_rows(skips.pop(), len(x))], 1), time)
-                if attentions is not None:
-                    x = spatial(attentions[i], x, next(blocks), frames)
-                x = temporal(level.motion_modules[i], x, frames)
-            if level.upsamplers is not None:
-                # Sizes that are no multiple of 8 are rounded up on the way down: go back to the skip's size.
-                x = level.upsamplers[0].conv(F.interpolate(x, size=skips[-1].shape[2:], mode="nearest"))
+        else:
+            x, up = deep, up[-branch:]
+            blocks = iter(condition[len(condition) - sum(layer.attention is not None for layer in up) :])
+        for remaining, layer in zip(range(len(up), 0, -1), up, strict=True):
+            if remaining == branch:
+                deep_features = x
+            skip = skips.pop()
+            if layer.resampler is not None:
+                # Sizes that are no multiple of 8 are rounded up on the way down: go to the skip's size.
+                x = layer.resampler.conv(F.interpolate(x, size=skip.shape[2:], mode="nearest"))
+            x = _apply(layer, torch.cat([x, _all_rows(skip, len(x))], 1), time, blocks, frames)
         x = self.conv_out(F.silu(self.conv_norm_out(x)))
-        return x.unflatten(0, (rows, frames)).transpose(1, 2)
+        velocity = x.unflatten(0, (rows, frames)).transpose(1, 2)
+        return (velocity, deep_features) if branch and deep is None else velocity
+
+    @property
+    def largest_branch(self) -> int:
+        """Layers of the up path, all but the first of which can be a shallow branch."""
+        return sum(len(level.resnets) for level in self.up_blocks) - 1
+
+    def _down_layers(self) -> Iterator[_Layer]:
+        """Everything on the way down that leaves a skip connection, in order."""
+        for level in self.down_blocks:
+            for i, resnet in enumerate(level.resnets):
+                yield _Layer(resnet, _attention(level, i), level.motion_modules[i], None)
+            if level.downsamplers is not None:
+                yield _Layer(None, None, None, level.downsamplers[0])
+
+    def _up_layers(self) -> Iterator[_Layer]:
+        """Everything on the way up that takes a skip connection, in order."""
+        upsampler = None
+        for level in self.up_blocks:
+            for i, resnet in enumerate(level.resnets):
+                yield _Layer(resnet, _attention(level, i), level.motion_modules[i], upsampler)
+                upsampler = None
+            upsampler = level.upsamplers[0] if level.upsamplers is not None else None
+
+
+class _Layer(NamedTuple):
+    """Modules between two skip connections: a residual block with its attentions, or a change of size.
+
+    Attributes:
+        resnet, attention, motion: one after the other, as far as they are there.
+        resampler: alone on the way down; on the way up what the level before it leaves to do first, so that
+            deep features are kept small.
+    """
+
+    resnet: Any
+    attention: Any
+    motion: Any
+    resampler: Any
+
+
+def _attention(level: nn.Module, number: int) -> nn.Module | None:
+    attentions = getattr(level, "attentions", None)
+    return None if attentions is None else attentions[number]
+
+
+def _apply(layer: _Layer, x: Tensor, time: Tensor, blocks: Iterator[BlockCondition], frames: int) -> Tensor:
+    """A layer, its resampler only if there is nothing else."""
+    if layer.resnet is None:
+        return layer.resampler(x)
+    x = layer.resnet(x, time)
+    if layer.attention is not None:
+        x = spatial(layer.attention, x, next(blocks), frames)
+    return temporal(layer.motion, x, frames)
 
 
 def _all_rows(x: Tensor, rows: int) -> Tensor:
