@@ -88,11 +88,15 @@ def place(item: Entry) -> Path | None:
 
 
 def _places(item: Entry) -> Iterator[Path]:
-    """Where an entry may lie: in the user's folders its path's first parts may be missing."""
-    parts = PurePosixPath(item.file).parts
     for folder in own_folders():
-        yield from (folder.joinpath(*parts[start:]) for start in range(len(parts)))
+        yield from places_in(folder, item)
     yield cache_dir() / item.file
+
+
+def places_in(folder: Path, item: Entry) -> Iterator[Path]:
+    """Where an entry may lie in a folder of the user's: under its path, or that without its first parts."""
+    parts = PurePosixPath(item.file).parts
+    yield from (folder.joinpath(*parts[start:]) for start in range(len(parts)))
 
 
 def _is_whole(item: Entry, place: Path) -> bool:
