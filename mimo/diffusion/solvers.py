@@ -56,9 +56,9 @@ def solver(name: SchedulerName, ddim: DDIMScheduler) -> Any:
 def set_steps(scheduler: Any, steps: int) -> None:
     """Choose the timesteps; DDIM's as the reference does.
 
-    The last step, to zero noise, is of first order in all solvers. With few evenly spread steps it would begin
-    far too early and blur what is finer than the noise there; so multistep solvers' last timestep stays the same
-    however few there are.
+    The last step, to zero noise, is of first order in all solvers. With few evenly spread steps it would
+    begin far too early and blur what is finer than the noise there; so the last timestep of multistep solvers
+    stays the same however few there are.
 
     Args:
         scheduler: from `solver`.
