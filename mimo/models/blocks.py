@@ -28,6 +28,12 @@ from mimo.kernels.gating import gated_linear
 _FEED_FORWARD_VALUES = 80_000_000
 
 
+def limit_feed_forward(values: int) -> None:
+    """Let so many values go into a feed-forward at a time, in this process: fewer take less memory."""
+    global _FEED_FORWARD_VALUES
+    _FEED_FORWARD_VALUES = values
+
+
 class BlockCondition(NamedTuple):
     """What the character means to one spatial block, the same in every frame, step and window.
 
