@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import torch
-from transformers import Sam2VideoConfig, Sam2VideoModel, Sam2VisionConfig
+from transformers import Sam2VideoConfig, Sam2VisionConfig
 from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig
 from transformers.models.sam2_video.configuration_sam2_video import (
     Sam2VideoMaskDecoderConfig,
     Sam2VideoPromptEncoderConfig,
 )
 
+from video_decomp.sam2.network import VideoNetwork
+
 SIDE = 128
 """Pixels of the square that the tiny video network sees."""
 
 
-def video_network(seed: int = 0) -> Sam2VideoModel:
+def video_network(seed: int = 0) -> VideoNetwork:
     """A SAM 2.1 video network of 5 MB that sees 128 pixels a side and finds something in every frame."""
     cells = SIDE // 16
     vision = Sam2VisionConfig(
@@ -49,7 +51,7 @@ def video_network(seed: int = 0) -> Sam2VideoModel:
         memory_fuser_num_layers=1,
     )
     torch.manual_seed(seed)
-    model = Sam2VideoModel(config).eval()
+    model = VideoNetwork(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -91,8 +91,15 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
         thread.join()
 
 
+def stacked(images: list[np.ndarray], device: torch.device) -> torch.Tensor:
+    """Images of one size as one tensor, uint8 (images, height, width, 3), in memory that the device can
+    take it from while the host goes on."""
+    tensor = torch.from_numpy(np.stack(images))
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
 def to_pixels(
-    images: list[np.ndarray],
+    images: torch.Tensor,
     size: tuple[int, int],
     device: torch.device,
     dtype: torch.dtype,
@@ -102,7 +109,7 @@ def to_pixels(
     """Images as a network's input: resized without regard to their aspect, scaled to 0..1, normalised.
 
     Args:
-        images: uint8 (height, width, 3) RGB, all of one size.
+        images: uint8 (images, height, width, 3) RGB, see `stacked`.
         size: height and width that the network sees.
         device, dtype: of the result; the work is done on the device, in float32.
         mean, std: of the networks' training images, by channel.
@@ -110,12 +117,11 @@ def to_pixels(
     Returns:
         (images, 3, *size).
     """
-    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images))).to(device).permute(0, 3, 1, 2)
-    pixels = stacked.to(torch.float32)
+    pixels = images.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
     if pixels.shape[-2:] != torch.Size(size):
         pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
         # The networks saw pictures of 8 bits.
         pixels = pixels.round_().clamp_(0, 255)
-    centre = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
-    spread = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
-    return ((pixels - centre) / spread).to(dtype)
+    for channel in range(3):
+        pixels[:, channel].sub_(255 * mean[channel]).div_(255 * std[channel])
+    return pixels.to(dtype)

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import Sam2VideoInferenceSession, Sam2VideoModel
+from transformers import Sam2VideoInferenceSession
 
 from mimo.video import VideoReader
-from video_decomp.sam2.frames import ahead, backwards, batches, forwards, to_pixels
+from video_decomp.sam2.frames import ahead, backwards, batches, forwards, stacked, to_pixels
+from video_decomp.sam2.network import VideoNetwork
 from video_decomp.sam2.spill import MaskSpill
 
 _OBJECT = 1  # the session's name of its only object
@@ -67,11 +68,11 @@ class VideoTracker:
     """Tracks prompted things through videos.
 
     Args:
-        model: on its device, in the precision to work in (see `video_decomp.sam2.networks`).
+        model: on its device, in the precision to work in (see `video_decomp.sam2.loading`).
         batch: frames that the image encoder takes at once; more is faster on a GPU and takes memory.
     """
 
-    def __init__(self, model: Sam2VideoModel, batch: int = 8) -> None:
+    def __init__(self, model: VideoNetwork, batch: int = 8) -> None:
         self.model = model
         self.batch = batch
 
@@ -116,36 +117,43 @@ class VideoTracker:
         """
         size = (image.shape[0], image.shape[1])
         thing = _Thing(self.model, prompt, size, frames=prompt.frame + 1)
-        logits, score = thing.step(prompt.frame, next(self._encode([image])), reverse=False)
+        logits, score = thing.step(
+            prompt.frame, next(self._encode(stacked([image], self.model.device))), reverse=False
+        )
         return _at_size(logits, size)[0].cpu().numpy(), float(score.sigmoid())
 
     @torch.inference_mode()
     def _sweep(
         self, frames: Iterator[tuple[int, np.ndarray]], things: list[_Thing], *, reverse: bool
     ) -> Iterator[Tracked]:
-        """One direction of time: each thing from its prompted frame on, nothing before that."""
-        for batch in ahead(batches(frames, self.batch), 2):
-            images = [image for _, image in batch]
-            shape = (images[0].shape[0], images[0].shape[1])
-            if not any(thing.is_reached(index, reverse) for index, _ in batch for thing in things):
-                none = np.zeros((len(things), *shape), bool)
-                yield from (
-                    Tracked(index, image, none, none[:, 0, 0].astype(np.float32)) for index, image in batch
-                )
-                continue
-            steps = [
-                [thing.step(index, features, reverse) for thing in things]
-                for (index, _), features in zip(batch, self._encode(images), strict=True)
-            ]
-            # Read back once a batch: each reading waits for the device.
-            masks = torch.stack(
-                [_at_size(torch.cat([logits for logits, _ in step]), shape) for step in steps]
-            )
-            scores = torch.stack([torch.cat([score for _, score in step]) for step in steps]).sigmoid()
-            results = zip(batch, masks.cpu().numpy(), scores.cpu().numpy(), strict=True)
-            yield from (Tracked(index, image, *result) for (index, image), *result in results)
+        """One direction of time: each thing from its prompted frame on, nothing before that.
 
-    def _encode(self, images: list[np.ndarray]) -> Iterator[dict[str, list[torch.Tensor]]]:
+        A batch's results are read after the next batch's work has been given to the device.
+        """
+        stage = _Stage(self.model.device)
+        before: _Results | None = None
+        for batch in ahead(map(stage, batches(frames, self.batch)), 2):
+            results = self._follow(batch, things, reverse)
+            if before is not None:
+                yield from before.read()
+            before = results
+        if before is not None:
+            yield from before.read()
+
+    def _follow(self, batch: _Batch, things: list[_Thing], reverse: bool) -> _Results:
+        """The things in the next frames; their results may not be computed yet."""
+        size = (batch.pixels.shape[1], batch.pixels.shape[2])
+        if not any(thing.is_reached(frame, reverse) for frame in batch.frames for thing in things):
+            nothing = torch.zeros((len(batch.frames), len(things), *size), dtype=torch.bool)
+            return _Results(batch, nothing, nothing[:, :, 0, 0].float())
+        masks, scores = [], []
+        for frame, features in zip(batch.frames, self._encode(batch.pixels), strict=True):
+            steps = [thing.step(frame, features, reverse) for thing in things]
+            masks.append(_at_size(torch.cat([logits for logits, _ in steps]), size))
+            scores.append(torch.cat([score for _, score in steps]).sigmoid())
+        return _Results(batch, torch.stack(masks), torch.stack(scores))
+
+    def _encode(self, images: torch.Tensor) -> Iterator[dict[str, list[torch.Tensor]]]:
         """Features of each image, as the session keeps them."""
         size = (self.model.image_size, self.model.image_size)
         pixels = to_pixels(images, size, self.model.device, self.model.dtype)
@@ -155,6 +163,51 @@ class VideoTracker:
                 "vision_feats": [level[:, i : i + 1] for level in encoded.fpn_hidden_states],
                 "vision_pos_embeds": [level[:, i : i + 1] for level in encoded.fpn_position_encoding],
             }
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames on their way to the network: their indices, images, and the images as one tensor."""
+
+    frames: list[int]
+    images: list[np.ndarray]
+    pixels: torch.Tensor
+
+
+class _Stage:
+    """Makes batches of frames ready for a device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __call__(self, frames: list[tuple[int, np.ndarray]]) -> _Batch:
+        """Stack the images."""
+        images = [image for _, image in frames]
+        return _Batch([index for index, _ in frames], images, stacked(images, self._device))
+
+
+class _Results:
+    """Masks and scores of a batch on their way back from the device."""
+
+    def __init__(self, batch: _Batch, masks: torch.Tensor, scores: torch.Tensor) -> None:
+        """Take results on the device: bool (frames, things, height, width), float32 (frames, things)."""
+        self._batch = batch
+        self._masks = torch.empty(masks.shape, dtype=masks.dtype, pin_memory=masks.is_cuda)
+        self._scores = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=masks.is_cuda)
+        self._masks.copy_(masks, non_blocking=True)
+        self._scores.copy_(scores, non_blocking=True)
+        self._done = torch.cuda.Event() if masks.is_cuda else None
+        if self._done is not None:
+            self._done.record()
+
+    def read(self) -> Iterator[Tracked]:
+        """Wait until they are there."""
+        if self._done is not None:
+            self._done.synchronize()
+        # Copied, since pinned memory is used again for later batches.
+        masks, scores = self._masks.numpy().copy(), self._scores.numpy().copy()
+        for i, frame in enumerate(self._batch.frames):
+            yield Tracked(frame, self._batch.images[i], masks[i], scores[i])
 
 
 class _Session(Sam2VideoInferenceSession):
@@ -173,7 +226,7 @@ class _Session(Sam2VideoInferenceSession):
 class _Thing:
     """One tracked thing: its prompt and what the network remembers of it."""
 
-    def __init__(self, model: Sam2VideoModel, prompt: Prompt, size: tuple[int, int], frames: int) -> None:
+    def __init__(self, model: VideoNetwork, prompt: Prompt, size: tuple[int, int], frames: int) -> None:
         """Take a prompt for a video of `frames` frames of `size` (height, width)."""
         self.model = model
         self.frame = prompt.frame
@@ -234,7 +287,7 @@ class _Thing:
         self.session.frames_tracked_per_obj[0].clear()
 
 
-def _mask_input(mask: np.ndarray, model: Sam2VideoModel) -> torch.Tensor:
+def _mask_input(mask: np.ndarray, model: VideoNetwork) -> torch.Tensor:
     """A mask as the network takes it: (1, 1, side, side), 0 or 1."""
     size = (model.image_size, model.image_size)
     full = torch.from_numpy(mask.astype(np.float32)).to(model.device)[None, None]
@@ -242,7 +295,7 @@ def _mask_input(mask: np.ndarray, model: Sam2VideoModel) -> torch.Tensor:
     return (resized >= 0.5).to(model.dtype)
 
 
-def _point_input(prompt: Prompt, size: tuple[int, int], model: Sam2VideoModel) -> dict[str, torch.Tensor]:
+def _point_input(prompt: Prompt, size: tuple[int, int], model: VideoNetwork) -> dict[str, torch.Tensor]:
     """A box and points as the network takes them: coordinates of its own image, corners labelled 2 and 3."""
     points, labels = list(prompt.points), [int(inside) for inside in prompt.inside]
     if prompt.box is not None:
