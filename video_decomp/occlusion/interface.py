@@ -17,12 +17,16 @@ from mimo.video import VideoReader
 class Occluder(BaseModel):
     """One thing that passes in front of the person."""
 
-    kind: str = Field(description="'still' (stands in the scene) or 'moving'")
+    kind: str = Field(
+        description="'still' (stands in the scene), 'moving', or 'followed' (by a tracker: either)"
+    )
     first_frame: int = Field(description="first frame in which it hides some of the person")
     last_frame: int = Field(description="last such frame")
     hidden_share: float = Field(description="largest share of the body that it hides in a frame, 0..1")
     confidence: float = Field(description="0..1, how sure it is that this is no error of the fitted body")
-    box: tuple[int, int, int, int] = Field(description="left, top, right, bottom in its first frame, pixels")
+    box: tuple[int, int, int, int] = Field(
+        description="left, top, right, bottom in its first frame (followed: where it was found), pixels"
+    )
 
 
 @dataclass
