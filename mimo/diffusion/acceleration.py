@@ -8,11 +8,11 @@ from typing import Literal
 
 import torch
 
+from mimo.diffusion.memory import Placement
 from mimo.diffusion.offload import PARTS, Offload
 from mimo.pipeline import MimoPipeline
 
 Compilation = Literal["off", "default", "max-autotune"]
-Placement = Literal["none", "parts", "stages"]
 
 
 def accelerate(
