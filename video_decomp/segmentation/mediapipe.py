@@ -14,9 +14,10 @@ from mimo.video import VideoReader
 from video_decomp.blazepose import LandmarkNetwork, PersonDetector, PoseLandmarks, Roi
 from video_decomp.segmentation.edges import refine
 from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings
+from video_decomp.segmentation.landmark_sightings import LandmarkSighting, find_people
 from video_decomp.segmentation.plate import Plate, PlateBuilder
 from video_decomp.segmentation.steady import SoftMask, steady
-from video_decomp.segmentation.subject import Sighting, Track, choose, find_people, link
+from video_decomp.segmentation.subject import Track, choose, link
 from video_decomp.segmentation.tracking import follow, key_frame_spacing
 
 _LOOKS = ((0.87, True), (0.75, False))
@@ -64,7 +65,7 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
 
 def _survey(
     video: VideoReader, network: LandmarkNetwork, builder: PlateBuilder, settings: Settings
-) -> list[Track]:
+) -> list[Track[LandmarkSighting]]:
     """Everyone in the clip, seen in key frames; the frames go to the plate's builder, too."""
     detector = PersonDetector(settings.threads)
     thorough = settings.subject != "largest"
@@ -80,7 +81,7 @@ def _survey(
 
 def _soft_masks(
     video: VideoReader,
-    subject: dict[int, Sighting],
+    subject: dict[int, LandmarkSighting],
     network: LandmarkNetwork,
     plate: Plate | None,
     settings: Settings,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from video_decomp.segmentation.subject import OUTLINE_CELL, Sighting
+from video_decomp.segmentation.landmark_sightings import OUTLINE_CELL, LandmarkSighting
 
 _MOST_FRAMES = 16
 _LEAST_VIEWS = 2  # a background pixel must be seen in this many key frames
@@ -49,7 +49,7 @@ class PlateBuilder:
             self._frames = self._frames[::2]
             self._stride *= 2
 
-    def build(self, subject: dict[int, Sighting]) -> Plate:
+    def build(self, subject: dict[int, LandmarkSighting]) -> Plate:
         """Median of the frames without the subject.
 
         Args:
@@ -69,7 +69,7 @@ class PlateBuilder:
         return Plate(cv2.cvtColor(lab, cv2.COLOR_RGB2LAB), trust)
 
 
-def _cells_of(sighting: Sighting | None, height: int, width: int) -> np.ndarray:
+def _cells_of(sighting: LandmarkSighting | None, height: int, width: int) -> np.ndarray:
     """Cells to leave out: the person and a margin of a twentieth of their height; uint8 0 or 1."""
     if sighting is None:
         return np.zeros((-(-height // OUTLINE_CELL), -(-width // OUTLINE_CELL)), np.uint8)

@@ -8,28 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 
 from mimo.stage import Rejected
-from video_decomp.blazepose import Landmark, LandmarkNetwork, PersonDetector, PoseLandmarks, Roi
 from video_decomp.segmentation.interface import SubjectSettings
 
-_HEAD = (Landmark.NOSE, Landmark.LEFT_EAR, Landmark.RIGHT_EAR)
-_HIPS = (Landmark.LEFT_HIP, Landmark.RIGHT_HIP)
-_FEET = (
-    Landmark.LEFT_ANKLE,
-    Landmark.RIGHT_ANKLE,
-    Landmark.LEFT_HEEL,
-    Landmark.RIGHT_HEEL,
-    Landmark.LEFT_FOOT_INDEX,
-    Landmark.RIGHT_FOOT_INDEX,
-)
-MIN_SCORE = 0.5
-"""Below this presence score of the landmark network, a region holds no person."""
-OUTLINE_CELL = 8
-"""Pixels of the image to a cell of a sighting's outline."""
 _COLOUR_MATCH = 0.45  # least similarity of colours of one person in two frames
 _JUMP = 0.6  # largest step of one person between key frames, in their own heights a second (plus a quarter)
 _FORGET = 1.0  # seconds after which place says nothing any more
@@ -37,32 +23,23 @@ _FORGET = 1.0  # seconds after which place says nothing any more
 
 @dataclass(frozen=True)
 class Sighting:
-    """One person in one frame.
+    """One person in one frame; backends add what they need to follow the person.
 
     Attributes:
         frame: index.
-        roi: region for the landmark network.
-        score: of the landmark network, 0..1.
+        score: how sure the backend's network is, 0..1.
         box: left, top, right, bottom of the visible person, pixels.
         area: share of the frame that the box covers, 0..1.
         in_full: head, hips and feet are in view.
         colours: histogram of the person's pixels (see `colour_histogram`).
-        outline: the rough mask, packed bits of a grid of `OUTLINE_CELL` pixels (see `rough_mask`).
     """
 
     frame: int
-    roi: Roi
     score: float
     box: np.ndarray
     area: float
     in_full: bool
     colours: np.ndarray
-    outline: np.ndarray
-
-    def rough_mask(self, height: int, width: int) -> np.ndarray:
-        """The person in the image's grid of cells, (height / 8, width / 8) uint8 0 or 1, rounded up."""
-        shape = (-(-height // OUTLINE_CELL), -(-width // OUTLINE_CELL))
-        return np.unpackbits(self.outline, count=shape[0] * shape[1]).reshape(shape)
 
     @property
     def height(self) -> float:
@@ -75,11 +52,14 @@ class Sighting:
         return (self.box[:2] + self.box[2:]) / 2
 
 
+Seen = TypeVar("Seen", bound=Sighting)
+
+
 @dataclass
-class Track:
+class Track(Generic[Seen]):
     """Sightings of one person, in order of time."""
 
-    sightings: list[Sighting] = field(default_factory=list)
+    sightings: list[Seen] = field(default_factory=list)
 
     @property
     def weight(self) -> float:
@@ -87,47 +67,18 @@ class Track:
         return sum(s.area * s.score * (1.0 if s.in_full else 0.25) for s in self.sightings)
 
 
-def sight(image: np.ndarray, frame: int, landmarks: PoseLandmarks) -> Sighting | None:
-    """Turn what the network saw into a sighting; nothing if it saw no person inside the image."""
-    height, width = image.shape[:2]
-    mask = landmarks.mask_in_image(height, width) > 0.5
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if landmarks.score < MIN_SCORE or not rows.size:
-        return None
-    box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
-    area = float((box[2:] - box[:2]).prod()) / (height * width)
-    cells = (-(-width // OUTLINE_CELL), -(-height // OUTLINE_CELL))
-    rough = cv2.resize(mask.astype(np.uint8) * 255, cells, interpolation=cv2.INTER_AREA) > 0
-    return Sighting(
-        frame=frame,
-        roi=landmarks.next_roi,
-        score=landmarks.score,
-        box=box,
-        area=area,
-        in_full=_in_full(landmarks, width, height),
-        colours=colour_histogram(image, landmarks),
-        outline=np.packbits(rough),
-    )
-
-
-def _in_full(landmarks: PoseLandmarks, width: int, height: int) -> bool:
-    """Whether head, hips and feet are in the image and not hidden."""
-    x, y = landmarks.image[:, 0], landmarks.image[:, 1]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    seen = inside & (landmarks.visibility > 0.5) & (landmarks.presence > 0.5)
-    return all(bool(seen[list(part)].any()) for part in (_HEAD, _HIPS, _FEET))
-
-
-def colour_histogram(image: np.ndarray, landmarks: PoseLandmarks) -> np.ndarray:
+def colour_histogram(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Colours of a person's upper and lower half: (2 * 4 * 8 * 8,) float32, each half sums to one.
 
     In CIE Lab, lightness in 4 steps, so that a change of light matters less than one of colour.
+
+    Args:
+        image: uint8 (height, width, 3) RGB.
+        inside: uint8 (height, width), 1 where the person is.
     """
-    side = 128
-    lab = cv2.cvtColor(landmarks.roi.crop(image, side), cv2.COLOR_RGB2LAB)
-    inside = (cv2.resize(landmarks.mask, (side, side)) > 0.5).astype(np.uint8)
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     rows = np.flatnonzero(inside.any(axis=1))
-    middle = int(rows.mean()) if rows.size else side // 2
+    middle = int(rows.mean()) if rows.size else len(inside) // 2
     halves = []
     for part in (slice(None, middle), slice(middle, None)):
         counts = cv2.calcHist(
@@ -142,36 +93,15 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(a * b).sum() / 2)
 
 
-def find_people(
-    image: np.ndarray,
-    frame: int,
-    detector: PersonDetector,
-    network: LandmarkNetwork,
-    *,
-    thorough: bool = False,
-    most: int = 6,
-) -> list[Sighting]:
-    """People in an image that both networks agree on, the largest first; at most `most`.
-
-    Small people beside a large one are looked for only if `thorough`, at some cost.
-    """
-    found: list[Sighting] = []
-    for detection in detector.detect_small(image, thorough=thorough)[: 2 * most]:
-        sighting = sight(image, frame, network.run_twice(image, detection.roi))
-        if sighting and all(_overlap(sighting.box, other.box) < 0.6 for other in found):
-            found.append(sighting)
-    return sorted(found, key=lambda s: -s.area)[:most]
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Shared part of the smaller of two boxes, 0..1."""
     size = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
     return float(size.prod() / max(min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()), 1.0))
 
 
-def link(key_frames: Iterable[list[Sighting]], fps: float) -> list[Track]:
+def link(key_frames: Iterable[list[Seen]], fps: float) -> list[Track[Seen]]:
     """Link the people of each key frame to tracks, the best matches first."""
-    tracks: list[Track] = []
+    tracks: list[Track[Seen]] = []
     for people in key_frames:
         pairs = sorted(
             (
@@ -203,7 +133,7 @@ def _mismatch(before: Sighting, after: Sighting, fps: float) -> float:
     return max(step, growth, colour) if max(step, growth, colour) >= 1 else (step + growth + colour) / 3
 
 
-def choose(tracks: list[Track], settings: SubjectSettings, fps: float) -> dict[int, Sighting]:
+def choose(tracks: list[Track[Seen]], settings: SubjectSettings, fps: float) -> dict[int, Seen]:
     """The subject's sightings by key frame.
 
     Raises:
@@ -226,7 +156,7 @@ def choose(tracks: list[Track], settings: SubjectSettings, fps: float) -> dict[i
     return {sighting.frame: sighting for sighting in _with_returns(track, tracks)}
 
 
-def _choose_track(tracks: list[Track], settings: SubjectSettings, fps: float) -> Track:
+def _choose_track(tracks: list[Track[Seen]], settings: SubjectSettings, fps: float) -> Track[Seen]:
     wanted = settings.subject
     candidates = tracks
     if settings.subject_time is not None:
@@ -253,7 +183,7 @@ def _choose_track(tracks: list[Track], settings: SubjectSettings, fps: float) ->
     return ranked[0]
 
 
-def _fit(track: Track, place: np.ndarray, time: float | None, fps: float) -> float:
+def _fit(track: Track[Seen], place: np.ndarray, time: float | None, fps: float) -> float:
     """How well a track fits a point or a box, 0 (not at all) to 1, at a time or at the best one."""
     sightings = track.sightings
     if time is not None:
@@ -273,7 +203,7 @@ def _fit_box(box: np.ndarray, place: np.ndarray) -> float:
     return float(1 - offset.max())
 
 
-def _with_returns(chosen: Track, tracks: list[Track]) -> list[Sighting]:
+def _with_returns(chosen: Track[Seen], tracks: list[Track[Seen]]) -> list[Seen]:
     """Add tracks of the same person from before or after: free in time, alike in colours and size."""
     sightings = list(chosen.sightings)
     colours = np.mean([s.colours for s in chosen.sightings], axis=0)

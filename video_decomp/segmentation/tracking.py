@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi
-from video_decomp.segmentation.subject import MIN_SCORE, Sighting, colour_histogram, similarity
+from video_decomp.segmentation.landmark_sightings import MIN_SCORE, LandmarkSighting, person_colours
+from video_decomp.segmentation.subject import similarity
 
 _SAME_COLOURS = 0.5  # least similarity of colours to the subject's
 _SAME_PLACE = 0.35  # most distance of two looks at the subject in one frame, in sides of the region
@@ -34,7 +35,7 @@ def key_frame_spacing(fps: float) -> int:
 
 
 def follow(
-    frames: Iterable[np.ndarray], subject: dict[int, Sighting], spacing: int, network: LandmarkNetwork
+    frames: Iterable[np.ndarray], subject: dict[int, LandmarkSighting], spacing: int, network: LandmarkNetwork
 ) -> Iterator[Tracked]:
     """Find the subject in every frame.
 
@@ -70,7 +71,7 @@ class _Tracker:
         self,
         span: list[np.ndarray],
         start: Roi | None,
-        after: Sighting | None,
+        after: LandmarkSighting | None,
         image_after: np.ndarray | None,
     ) -> list[PoseLandmarks | None]:
         """The subject in each frame of a span.
@@ -108,9 +109,11 @@ class _Tracker:
         return landmarks if self._likeness(image, landmarks) >= _SAME_COLOURS else None
 
     def _likeness(self, image: np.ndarray, landmarks: PoseLandmarks) -> float:
-        return similarity(self._colours, colour_histogram(image, landmarks))
+        return similarity(self._colours, person_colours(image, landmarks))
 
-    def _arrives(self, forward: list[PoseLandmarks | None], after: Sighting, image: np.ndarray) -> bool:
+    def _arrives(
+        self, forward: list[PoseLandmarks | None], after: LandmarkSighting, image: np.ndarray
+    ) -> bool:
         """Whether the forward track has not been lost and ends at the next sighting."""
         last = forward[-1]
         if any(landmarks is None for landmarks in forward) or last is None:
