@@ -19,10 +19,12 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from mimo import weights
 from mimo.fingerprint import ROOT, fingerprint
 from mimo.stage import Rejected, StageSettings, backends, load_backend, parse_settings
 from mimo.template import CONFIG, TemplateConfig
+from mimo.weight_sources.digests import content_digests
+from mimo.weight_sources.needs import Needs, digests, needs
+from mimo.weights import use_folders
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".3gp", ".ogv", ".mxf"}
@@ -57,6 +59,7 @@ class Configuration(StageSettings):
     prepared: Path = Field(Path("prepared"), description="folder of prepared characters")
     results: Path = Field(Path("results"), description="folder of finished videos and of the report")
     logs: Path = Field(Path("logs"), description="folder of logs and resource measurements")
+    weights: list[Path] = Field([], description="folders with model files you have already; used in place")
     exclude: list[str] = Field([], description="names of videos, templates and characters to leave out")
     pairs: list[Pair] | None = Field(None, description="results to make (default: every template, character)")
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(
@@ -117,15 +120,19 @@ class Project:
         Raises:
             Rejected: as `load`, or a file is missing or is not YAML.
         """
-        values: dict[str, Any] = {}
-        for path in files:
-            try:
-                values = _merged(values, yaml.safe_load(path.read_text()) or {})
-            except OSError as error:
-                raise Rejected(f"{path}: {error.strerror}") from None
-            except yaml.YAMLError as error:
-                raise Rejected(f"{path}: {' '.join(str(error).split())}") from None
-        return cls.load(values)
+        return cls.load(_values(files))
+
+    @classmethod
+    def configured(cls, files: Iterable[Path]) -> Project:
+        """As `read`, without a look into the folders: its backends and settings, no videos.
+
+        Raises:
+            Rejected: as `read`.
+        """
+        config = parse_settings(Configuration, _values(files), "config.yaml")
+        project = cls(config, {}, {}, [*config.overrides], [])
+        project._check_settings()
+        return project
 
     @property
     def dropped_in(self) -> list[str]:
@@ -178,17 +185,23 @@ class Project:
             f"--settings={json.dumps(settings, sort_keys=True, ensure_ascii=False)}",
         ]
 
+    def weight_files(self, stage: str, name: str = "") -> dict[str, Needs]:
+        """Model files a stage needs, by ``stage/backend``; of other stages with their default settings."""
+        found = {f"{stage}/{self.backend(stage, name)}": self.settings(stage, name)}
+        for other, backend in self._used_backends(stage, name)[1:]:
+            found[f"{other}/{backend}"] = load_backend(STAGES[other], backend).Settings()
+        return {user: needs(user, settings) for user, settings in found.items()}
+
     def digest(self, stage: str, name: str = "") -> str:
         """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`).
 
-        Of a folder that the settings name, names and sizes of its files count: weights are too large to read.
+        Of a folder that the settings name, the contents of its files count.
         """
-        listing: list[str] = []
+        files = [digest for needed in self.weight_files(stage, name).values() for digest in digests(needed)]
         for _, value in self.settings(stage, name):
             if isinstance(value, Path) and value.is_dir():
-                files = sorted(path for path in value.rglob("*") if path.is_file())
-                listing += [f"{path.relative_to(value)} {path.stat().st_size}" for path in files]
-        return _digest(main_module(stage), tuple(self._used_backends(stage, name)), tuple(listing))
+                files += content_digests(value)
+        return _digest(main_module(stage), tuple(self._used_backends(stage, name)), tuple(files))
 
     def uses_networks(self, stage: str, name: str = "") -> bool:
         """Whether a backend that a stage uses computes with PyTorch, on a device that its settings choose."""
@@ -231,6 +244,7 @@ class Project:
         return block | own
 
     def _check_settings(self) -> None:
+        use_folders(self.config.weights)
         for stage in STAGES:
             self.settings(stage)
         for name, stages in self.config.overrides.items():
@@ -321,6 +335,19 @@ def _pairs(config: Configuration, templates: list[str], characters: dict[str, Pa
     ]
 
 
+def _values(files: Iterable[Path]) -> dict[str, Any]:
+    """Content of configuration files; keys of later files win."""
+    values: dict[str, Any] = {}
+    for path in files:
+        try:
+            values = _merged(values, yaml.safe_load(path.read_text()) or {})
+        except OSError as error:
+            raise Rejected(f"{path}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise Rejected(f"{path}: {' '.join(str(error).split())}") from None
+    return values
+
+
 def _merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     both = values.keys() & more.keys()
     nested = {
@@ -368,12 +395,4 @@ def settings_class(stage: str, backend: str | None, where: str) -> type[StageSet
 def _digest(main: str, used: tuple[tuple[str, str], ...], also: tuple[str, ...]) -> str:
     """Digest of a command line's module, of some (stage, backend), and of further texts."""
     modules = [f"{STAGES[stage]}.{backend.replace('-', '_')}" for stage, backend in used if backend]
-    names = {f"{stage}/{backend}" for stage, backend in used}
-    files = weights.registry().files.values()
-    digests = [
-        part.sha256 or file.built or ""
-        for file in files
-        if names & set(file.needed_by)
-        for part in file.parts.values()
-    ]
-    return fingerprint(main, *modules, also=(*digests, *also))
+    return fingerprint(main, *modules, also=also)

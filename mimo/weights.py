@@ -55,6 +55,14 @@ def own_folders() -> list[Path]:
     return [Path(folder) for folder in os.environ.get("MIMO_WEIGHTS", "").split(os.pathsep) if folder]
 
 
+def use_folders(folders: Iterable[Path]) -> None:
+    """Look for files in some folders first, in this process and those it starts."""
+    new = [str(folder.absolute()) for folder in folders]
+    old = [str(folder) for folder in own_folders() if str(folder) not in new]
+    if new:
+        os.environ["MIMO_WEIGHTS"] = os.pathsep.join([*new, *old])
+
+
 def path(name: str, own: Path | None = None) -> Path:
     """Where a file or folder of the registry lies.
 

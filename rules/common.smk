@@ -6,6 +6,7 @@ from pathlib import Path
 from mimo.project import Project
 from mimo.run_lock import hold_run_lock
 from mimo.stage import Rejected
+from mimo.weight_sources import check
 
 # The checkout's own packages, also when it is not installed or another one is.
 shell.prefix(
@@ -20,6 +21,7 @@ except Rejected as error:
 
 onstart:
     hold_run_lock(Path.cwd())
+    require_weights()
 
 
 wildcard_constraints:
@@ -27,6 +29,15 @@ wildcard_constraints:
     video=project.made_here_pattern,
     character=r"[^/]+",
     template=r"[^/]+",
+
+
+def require_weights():
+    """Refuse to start when a model file of a stage that is about to run is missing or damaged."""
+    stages = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    try:
+        check.require(project, () if workflow.touch else stages)
+    except Rejected as error:
+        raise WorkflowError(str(error)) from None
 
 
 def made(name):

@@ -15,6 +15,7 @@ import yaml
 from conftest import ROOT, Checkout, copy_checkout
 from pydantic import ValidationError
 
+from mimo import weights
 from mimo.project import STAGES, Project, main_module
 from mimo.template import FrameCrop, TemplateConfig, time_crop
 
@@ -150,18 +151,38 @@ def test_changed_model_file(finished):
 
 
 def test_changed_weights_folder(tmp_path):
-    def digest():
-        synthesis = {"backend": "mimo", "weights": str(tmp_path)}
+    def digests():
+        synthesis = {"backend": "mimo", "weights": str(tmp_path / "weights")}
         config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"synthesis": synthesis}
-        return Project.load(config | {"templates": str(tmp_path)}).digest("synthesis")
+        project = Project.load(config | {"templates": str(tmp_path)})
+        return {stage: project.digest(stage) for stage in STAGES}
 
-    (tmp_path / "dropped in").mkdir()
+    for name in ("dropped in", "weights"):
+        (tmp_path / name).mkdir()
     TemplateConfig(fps=30, time_crop=time_crop(30, 0, 9)).write(tmp_path / "dropped in" / "config.json")
-    (tmp_path / "unet.pth").write_text("weights")
-    before = digest()
-    assert digest() == before
-    (tmp_path / "unet.pth").write_text("other weights")
-    assert digest() != before
+    (tmp_path / "weights" / "unet.pth").write_text("weights")
+    before = digests()
+    assert digests() == before
+    (tmp_path / "weights" / "unet.pth").write_text("changed")
+    changed = digests()
+    assert {stage for stage in STAGES if changed[stage] != before[stage]} == {"synthesis"}
+
+
+def test_changed_file_of_the_registry(tmp_path, monkeypatch):
+    """Another file in the cache, as long as the old one, makes the stages run again that load it."""
+    shutil.copytree(
+        weights.cache_dir(), tmp_path / "cache", ignore=shutil.ignore_patterns("*.mp4", "digests")
+    )
+    monkeypatch.setenv("MIMO_CACHE", str(tmp_path / "cache"))
+    project = Project.configured([ROOT / "config.yaml"])
+    before = {stage: project.digest(stage) for stage in STAGES}
+    network = weights.path("blazepose-landmarks-full")
+    network.write_bytes(bytes([*network.read_bytes()[:-1], 77]))
+    assert {stage for stage in STAGES if project.digest(stage) != before[stage]} == {
+        "segmentation",
+        "pose",
+        "character",
+    }
 
 
 def test_deleted_and_edited_files(finished):

@@ -20,25 +20,30 @@ from pydantic import Field
 from mimo.character import Character
 from mimo.compose import Compositor, Scene
 from mimo.composition.regions import Clip, crop, crop_picture, frame_box, in_clips, pad_square, plan_clips
-from mimo.stage import Rejected, StageSettings, progress
+from mimo.diffusion.presets import ApproximationSettings
+from mimo.stage import Rejected, progress
 from mimo.synthesis.interface import Job
 from mimo.template import Template
-from mimo.weights import cache_dir
+from mimo.weights import cache_dir, path, registry
 
 if TYPE_CHECKING:
     from mimo.diffusion.sampling import Sampling
     from mimo.pipeline import MimoPipeline
 
 
-class Settings(StageSettings):
+WEIGHTS = "mimo"
+"""The published files' folder in the weights registry."""
+
+
+class Settings(ApproximationSettings):
     """Settings of the mimo backend; the defaults are those of the reference implementation."""
 
-    weights: Path = Field(
-        Path("weights/mimo"),
-        description="folder of the published weights, or one written by MimoPipeline.save_pretrained",
+    weights: Path | None = Field(
+        None,
+        description="folder of the published weights, or one written by MimoPipeline.save_pretrained; "
+        "null: the registry's",
     )
     size: int = Field(784, ge=256, le=1536, multiple_of=8, description="side of the computed square, pixels")
-    steps: int = Field(25, ge=1, le=200, description="denoising steps")
     guidance: float = Field(
         3.5, ge=0, le=20, description="strength of guidance; 1 or less: none, half the work"
     )
@@ -68,6 +73,10 @@ class Settings(StageSettings):
     )
     resume: bool = Field(True, description="an interrupted video goes on from its last finished step")
 
+    def weight_files(self) -> dict[str, Path | None]:
+        """The published files."""
+        return {WEIGHTS: self.weights}
+
 
 def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     """Finished frames of the template with the character in it; see `mimo.synthesis.interface`.
@@ -85,6 +94,7 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     clips = plan_clips(boxes, improved=improved)
     started = time.perf_counter()
     pipeline = _loaded(settings)
+    job.weights += registry().folders[WEIGHTS]
     job.metrics["load_seconds"] = round(time.perf_counter() - started, 1)
     job.metrics["clips"] = len(clips)
     latents = _denoised(job, settings, pipeline, clips)
@@ -105,7 +115,12 @@ def _loaded(settings: Settings) -> MimoPipeline:
         precision = "float32" if device == "cpu" else "float16"
     kept_poses = 0 if settings.sequential_guidance else 160
     return _pipeline(
-        settings.weights, device, precision, settings.compilation, settings.vae_batch, kept_poses
+        path(WEIGHTS, settings.weights),
+        device,
+        precision,
+        settings.compilation,
+        settings.vae_batch,
+        kept_poses,
     )
 
 
@@ -164,12 +179,12 @@ def _denoised(job: Job, settings: Settings, pipeline: MimoPipeline, clips: list[
     sampling = Sampling(
         settings.size,
         settings.size,
-        settings.steps,
-        settings.guidance,
-        settings.window,
-        min(settings.overlap, settings.window - 1),
-        settings.closed_loop,
-        settings.sequential_guidance,
+        guidance_scale=settings.guidance,
+        context_frames=settings.window,
+        context_overlap=min(settings.overlap, settings.window - 1),
+        closed_loop=settings.closed_loop,
+        sequential_guidance=settings.sequential_guidance,
+        **settings.approximations(),
     )
     count = sum(len(clip.frames) for clip in clips)
     job.metrics["windows"] = len(sampling.windows(count))
