@@ -56,6 +56,21 @@ class Loaded:
 _kept: list[Loaded] = []
 
 
+def on_device(name: str) -> str:
+    """The device that a setting names; ``auto``: the GPU if there is one.
+
+    Raises:
+        Rejected: there is no such GPU.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise Rejected(
+            f"device {name}: PyTorch sees no GPU here; choose --device cpu, or install its CUDA build"
+        )
+    return name
+
+
 def key(weights: Path, device: str, precision: str, compilation: Compilation, placement: Placement) -> Key:
     """The key of a pipeline; a folder whose files change is another one."""
     return Key(weights.resolve(), listing(weights), device, precision, compilation, placement)

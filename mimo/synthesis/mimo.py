@@ -7,10 +7,10 @@ Heavy libraries are imported when a video is made, so that settings can be check
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Iterator
-from functools import lru_cache
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from pydantic import Field
 from mimo.character import Character
 from mimo.compose import Compositor, Scene
 from mimo.composition.regions import Clip, crop, crop_picture, frame_box, in_clips, pad_square, plan_clips
+from mimo.diffusion.memory import GIB, MODES, Choice, Plan, Work, main_memory_mb, needed, plan
 from mimo.diffusion.presets import ApproximationSettings
 from mimo.stage import Rejected, progress
 from mimo.synthesis.interface import Job
@@ -65,11 +66,14 @@ class Settings(ApproximationSettings):
     compilation: Literal["off", "default", "max-autotune"] = Field(
         "default", description="compile the networks on a GPU: minutes at the first clip of a size"
     )
-    sequential_guidance: bool = Field(
-        False, description="guidance rows one after the other: less GPU memory, a little slower"
+    memory: Choice = Field(
+        "auto",
+        description="how much of the GPU's memory is spent on speed: high keeps all networks there, medium "
+        "those that compute, low also runs the guidance rows one by one, lowest also brings the denoiser "
+        "part by part, uncompiled; auto: the fastest that fits",
     )
     vae_batch: int = Field(
-        4, ge=1, le=32, description="pictures through the autoencoder at a time; 1 GiB each"
+        4, ge=1, le=32, description="pictures through the autoencoder at a time, at most; 1 GiB each"
     )
     resume: bool = Field(True, description="an interrupted video goes on from its last finished step")
 
@@ -92,14 +96,31 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     if all(box.empty for box in boxes):
         raise Rejected(f"{template.folder}/sdc.mp4: no body in any frame; run the pose stage again")
     clips = plan_clips(boxes, improved=improved)
-    started = time.perf_counter()
-    pipeline = _loaded(settings)
-    job.weights += registry().folders[WEIGHTS]
-    job.metrics["load_seconds"] = round(time.perf_counter() - started, 1)
     job.metrics["clips"] = len(clips)
-    latents = _denoised(job, settings, pipeline, clips)
+    sizing = _sizing(settings, sum(len(clip.frames) for clip in clips))
+    pipeline = _loaded(job, settings, sizing)
+    job.weights += registry().folders[WEIGHTS]
+    latents = _denoised(job, settings, sizing, pipeline, clips)
     compositor = Compositor(clips, mode=settings.composition)
-    return compositor.frames(pipeline.decode(latents), _scenes(template, with_sdc=improved))
+    return compositor.frames(
+        _decoded(job, settings, sizing, pipeline, latents), _scenes(template, with_sdc=improved)
+    )
+
+
+def resources(settings: Settings) -> dict[str, int]:
+    """What a job needs, for the workflow: ``mem_mb`` of main memory, ``gpu_mem_mb`` of the GPU's.
+
+    With ``memory: auto`` that is what the fastest mode takes.
+    """
+    if settings.device == "cpu":
+        return {"mem_mb": 2 * main_memory_mb(_work(settings, "float32", 0), MODES["high"]), "gpu_mem_mb": 0}
+    mode = MODES["high" if settings.memory == "auto" else settings.memory]
+    # The longest clips keep no more pose features than these.
+    work = _work(settings, "float16" if settings.precision == "auto" else settings.precision, 600)
+    return {
+        "mem_mb": main_memory_mb(work, mode),
+        "gpu_mem_mb": -(-needed(work, mode, work.poses) // 10**6),
+    }
 
 
 def reference_picture(character: Character) -> np.ndarray:
@@ -109,67 +130,72 @@ def reference_picture(character: Character) -> np.ndarray:
     return pad_square(crop_picture(on_white, character.mask), (255, 255, 255))[0]
 
 
-def _loaded(settings: Settings) -> MimoPipeline:
-    device, precision = _device(settings.device), settings.precision
-    if precision == "auto":
-        precision = "float32" if device == "cpu" else "float16"
-    kept_poses = 0 if settings.sequential_guidance else 160
-    return _pipeline(
-        path(WEIGHTS, settings.weights),
-        device,
-        precision,
-        settings.compilation,
-        settings.vae_batch,
-        kept_poses,
-    )
+@dataclass(frozen=True)
+class _Sizing:
+    """Where and how a clip is computed."""
+
+    device: str
+    precision: str
+    plan: Plan
 
 
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise Rejected(
-            f"device {name}: PyTorch sees no GPU here; choose --device cpu, or install its CUDA build"
-        )
-    return name
-
-
-@lru_cache(maxsize=1)
-def _pipeline(
-    weights: Path, device: str, precision: str, compilation: Any, vae_batch: int, kept_poses: int
-) -> MimoPipeline:
-    """Load and accelerate; videos made by one process share it.
+def _sizing(settings: Settings, frames: int) -> _Sizing:
+    """Fit a clip to the device.
 
     Raises:
-        Rejected: libraries or weights are missing or wrong.
+        Rejected: libraries are missing, or the clip does not fit; the message says which settings would.
     """
     try:
-        import torch
-
-        from mimo.diffusion.acceleration import accelerate
-        from mimo.diffusion.checkpoints import WeightsError
-        from mimo.pipeline import MimoPipeline
+        from mimo.diffusion.loading import free_memory, on_device
     except ModuleNotFoundError as error:
         raise Rejected(f"{error}; install the backend's libraries: pip install '.[diffusion]'") from None
-    logging.getLogger("mimo.kernels").setLevel(logging.INFO)
-    try:
-        dtype = getattr(torch, precision)
-        pipeline = MimoPipeline.from_pretrained(weights, torch_dtype=dtype, device=device)
-    except WeightsError as error:
-        raise Rejected(f"{error} (setting weights: {weights})") from None
-    accelerate(
-        pipeline,
-        compilation=compilation,
-        vae_batch=vae_batch,
-        kept_poses=kept_poses,
-        cache=cache_dir() / "compiled",
+    device, precision = on_device(settings.device), settings.precision
+    if precision == "auto":
+        precision = "float32" if device == "cpu" else "float16"
+    work, choice = _work(settings, precision, frames), settings.memory
+    if device == "cpu":
+        mode = MODES["high" if choice == "auto" else choice]
+        return _Sizing(device, precision, Plan(mode, settings.vae_batch, work.poses, needed(work, mode), 0))
+    return _Sizing(device, precision, plan(work, free_memory(device), choice))
+
+
+def _work(settings: Settings, precision: str, frames: int) -> Work:
+    return Work(
+        size=settings.size,
+        window=settings.window,
+        frames=frames,
+        value_bytes=4 if precision == "float32" else 2,
+        guided=settings.guidance > 1,
+        vae_batch=settings.vae_batch,
+        cached=settings.cache_interval > 1,
     )
-    return pipeline
 
 
-def _denoised(job: Job, settings: Settings, pipeline: MimoPipeline, clips: list[Clip]) -> Any:
+def _loaded(job: Job, settings: Settings, sizing: _Sizing) -> MimoPipeline:
+    """The pipeline, from an earlier clip of this process if there was one."""
+    from mimo.diffusion import loading
+
+    clip = f"{job.template.name} with {job.character.name}"
+    key = loading.key(
+        path(WEIGHTS, settings.weights),
+        sizing.device,
+        sizing.precision,
+        settings.compilation,
+        sizing.plan.mode.placement,
+    )
+    started = time.perf_counter()
+    with _memory_suffices(settings, sizing):
+        loaded = loading.loaded(key, clip)
+    loading.fit(loaded.pipeline, sizing.plan)
+    job.metrics["load_seconds"] = round(time.perf_counter() - started, 1)
+    job.metrics["loaded_by"] = loaded.loaded_by
+    job.metrics["memory"] = sizing.plan.mode.name
+    return loaded.pipeline
+
+
+def _denoised(
+    job: Job, settings: Settings, sizing: _Sizing, pipeline: MimoPipeline, clips: list[Clip]
+) -> Any:
     """Latents of all clips' frames, one after the other, as the reference runs them."""
     import torch
 
@@ -183,13 +209,16 @@ def _denoised(job: Job, settings: Settings, pipeline: MimoPipeline, clips: list[
         context_frames=settings.window,
         context_overlap=min(settings.overlap, settings.window - 1),
         closed_loop=settings.closed_loop,
-        sequential_guidance=settings.sequential_guidance,
+        sequential_guidance=sizing.plan.mode.separate_rows,
         **settings.approximations(),
     )
     count = sum(len(clip.frames) for clip in clips)
     job.metrics["windows"] = len(sampling.windows(count))
     started = time.perf_counter()
-    try:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        job.metrics["foreseen_gpu_gib"] = round(sizing.plan.needed / GIB, 2)
+    with _memory_suffices(settings, sizing):
         latents = pipeline.denoise(
             reference_picture(job.character),
             _squares(template, "sdc", clips, (0, 0, 0)),
@@ -198,15 +227,41 @@ def _denoised(job: Job, settings: Settings, pipeline: MimoPipeline, clips: list[
             generator=torch.Generator().manual_seed(settings.seed),
             resume_from=_state_file(job, settings, sampling) if settings.resume else None,
         )
-    except torch.OutOfMemoryError as error:
-        raise Rejected(
-            f"the GPU's memory does not suffice at {settings.size} pixels ({str(error).splitlines()[0]}); "
-            "set sequential_guidance: true and vae_batch: 1, or a smaller size or window"
-        ) from None
     job.metrics["denoising_seconds"] = round(time.perf_counter() - started, 1)
-    if torch.cuda.is_available():
-        job.metrics["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
     return latents
+
+
+def _decoded(
+    job: Job, settings: Settings, sizing: _Sizing, pipeline: MimoPipeline, latents: Any
+) -> Iterator[np.ndarray]:
+    """The latents' frames, float32 in [0, 1]."""
+    import torch
+
+    with _memory_suffices(settings, sizing):
+        yield from pipeline.decode(latents)
+    if torch.cuda.is_available():
+        job.metrics["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 2)
+
+
+@contextmanager
+def _memory_suffices(settings: Settings, sizing: _Sizing) -> Iterator[None]:
+    """Say what to change where the GPU's memory turns out too small all the same.
+
+    Raises:
+        Rejected: it did.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        mode = sizing.plan.mode.name
+        smaller = list(MODES)[list(MODES).index(mode) + 1 :]
+        raise Rejected(
+            f"the GPU's memory does not suffice at {settings.size} pixels with memory: {mode} "
+            f"({str(error).splitlines()[0]}); {sizing.plan.needed / GIB:.1f} GiB were foreseen. "
+            f"Set {f'memory: {smaller[0]}, or ' if smaller else ''}a smaller size or window"
+        ) from None
 
 
 def _squares(
