@@ -28,6 +28,19 @@ def gated_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return fastest("gated linear", f"{tuple(x.shape)} x {len(weight)}", x, kernels)
 
 
+@torch.library.custom_op("mimo::add_product", mutates_args=("out",))
+def add_product(out: Tensor, parts: list[Tensor], weight: Tensor) -> None:
+    """Add ``x @ weight.T`` to a tensor in place: the library's product does it in the same pass.
+
+    Args:
+        out: (n, tokens, columns), contiguous; is changed.
+        parts: (n_i, tokens, channels), one after the other.
+        weight: (columns, channels).
+    """
+    for place, x in zip(out.split([len(part) for part in parts]), parts, strict=True):
+        place.view(-1, len(weight)).addmm_(x.reshape(-1, weight.shape[1]), weight.T)
+
+
 @gated_linear.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x.new_empty((*x.shape[:-1], len(weight) // 2))

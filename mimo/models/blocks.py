@@ -22,7 +22,7 @@ from mimo.kernels.attention import (
     shared_attention,
     temporal_attention,
 )
-from mimo.kernels.gating import gated_linear
+from mimo.kernels.gating import add_product, gated_linear
 
 # Values that go into a feed-forward at a time: its inner tensor is eight times as large.
 _FEED_FORWARD_VALUES = 80_000_000
@@ -76,7 +76,58 @@ def fuse_projections(attention: Attention) -> None:
         part.weight.data = rows
 
 
-def spatial(module: Transformer2DModel, x: Tensor, condition: BlockCondition, frames: int) -> Tensor:
+class _Sum:
+    """A residual stream: a tensor to which products and their biases are added one after the other.
+
+    In 16 bits all biases are in the tensor from the start: then only the products are left to add, which the
+    library does in place, and whoever reads the tensor in between takes off the biases still to come. In
+    float32 everything happens in the reference's order, for its rounding.
+
+    Args:
+        start: what the rest is added to, without the biases; in 16 bits with them if `biased`.
+        biases: of the products, in order.
+        biased: see `start`.
+    """
+
+    def __init__(self, start: Tensor, biases: list[Tensor], *, biased: bool = False) -> None:
+        self._early, self._coming = _is_half(start), biases
+        self._shift: Tensor | None = None
+        self.tensor = start
+        if self._early and not biased:
+            self.tensor = (start + sum(biases)).contiguous()
+
+    @property
+    def value(self) -> Tensor:
+        """The sum so far."""
+        if not self._early:
+            return self.tensor
+        value = self.tensor - sum(self._coming) if self._coming else self.tensor
+        return value if self._shift is None else value + self._shift
+
+    def add(self, parts: list[Tensor], weight: Tensor) -> None:
+        """Add the next product, of parts that lie one after the other."""
+        bias, *self._coming = self._coming
+        if self._early:
+            add_product(self.tensor, parts, weight)
+        else:
+            product = [F.linear(part, weight, bias) for part in parts]
+            self.tensor = self.tensor + (product[0] if len(parts) == 1 else torch.cat(product))
+
+    def shift(self, constant: Tensor) -> None:
+        """Add something; in 16 bits only to `value`, not to the tensor."""
+        if self._early:
+            self._shift = constant
+        else:
+            self.tensor = self.tensor + constant
+
+
+def spatial(
+    module: Transformer2DModel,
+    x: Tensor,
+    condition: BlockCondition,
+    frames: int,
+    following: AnimateDiffTransformer3D | None = None,
+) -> Tensor:
     """Attention over a frame and the reference, and feed-forward.
 
     Args:
@@ -85,28 +136,36 @@ def spatial(module: Transformer2DModel, x: Tensor, condition: BlockCondition, fr
             still equal.
         condition: of this block; its number of rows is that of the guidance.
         frames: frames in the window.
+        following: motion module that gets the result with ``biased=True``.
 
     Returns:
         (rows * frames, channels, h, w). Of two rows, the first is unconditional and sees only itself; a
         single row sees the bank if there is one.
     """
-    height, width = x.shape[2:]
-    block = module.transformer_blocks[0]
-    tokens = _linear_1x1(module.proj_in, _tokens(module.norm(x)))
-    normed = block.norm1(tokens)
-    query, key, value = _project(block.attn1, normed)
-    rows = len(condition.cross)
+    rows, size = len(condition.cross), x.shape[2:]
+    block, last = module.transformer_blocks[0], module.proj_out
+    cross, bias = condition.cross.repeat_interleave(frames, 0), last.bias
+    if _is_half(x):
+        # The tokens will lack the cross-attention's constant; what comes of it in the end is constant, too.
+        bias = bias + F.linear(cross, last.weight.flatten(1))
+        if following is not None:
+            bias = bias + following.proj_out.bias
+    parted = len(x) == rows * frames
+    out = _Sum(_tokens(x if parted else x.repeat(rows, 1, 1, 1)), [bias])
+    biases = [block.attn1.to_out[0].bias, block.ff.net[2].bias]
+    tokens = _begin(module, _picture(out.value, *size) if parted else x, biases)
+    query, key, value = _project(block.attn1, block.norm1(tokens.value))
     attended = _attend(query, key, value, condition, frames)
-    if len(x) < rows * frames:
-        tokens, x = tokens.repeat(rows, 1, 1), x.repeat(rows, 1, 1, 1)
-    out = torch.cat([block.attn1.to_out[0](part.flatten(2)) for part in attended])
-    # The constant and the residual go in one pass.
-    tokens = tokens + out + condition.cross.repeat_interleave(frames, 0)
-    tokens = tokens + _feed_forward(block.ff, block.norm3(tokens))
-    return x + _picture(_linear_1x1(module.proj_out, tokens), height, width)
+    if not parted:
+        tokens.tensor = tokens.tensor.repeat(rows, 1, 1)
+    tokens.add([part.flatten(2) for part in attended], block.attn1.to_out[0].weight)
+    tokens.shift(cross)
+    tokens.add(*_feed_forward(block.ff, block.norm3(tokens.value)))
+    out.add([tokens.tensor], last.weight.flatten(1))
+    return _picture(out.tensor, *size)
 
 
-def temporal(module: AnimateDiffTransformer3D, x: Tensor, frames: int) -> Tensor:
+def temporal(module: AnimateDiffTransformer3D, x: Tensor, frames: int, *, biased: bool = False) -> Tensor:
     """Motion module: each pixel attends over the window's frames, twice, then a feed-forward.
 
     MIMO normalises every frame by itself, diffusers' forward all frames together.
@@ -115,20 +174,31 @@ def temporal(module: AnimateDiffTransformer3D, x: Tensor, frames: int) -> Tensor
         module: its parameters.
         x: (rows * frames, channels, h, w).
         frames: frames in the window.
+        biased: x comes from `spatial`, which was told of this module: in 16 bits it has the bias of the last
+            product, and is overwritten.
 
     Returns:
         (rows * frames, channels, h, w), with the residual.
     """
-    height, width = x.shape[2:]
-    tokens = module.proj_in(_tokens(module.norm(x)))
-    block = module.transformer_blocks[0]
+    block, last = module.transformer_blocks[0], module.proj_out
+    out = _Sum(_tokens(x), [last.bias], biased=biased)
+    biases = [block.attn1.to_out[0].bias, block.attn2.to_out[0].bias, block.ff.net[2].bias]
+    tokens = _begin(module, _picture(out.value, *x.shape[2:]), biases)
     position = block.pos_embed.pe[0, :frames, None].to(x.dtype)
     for norm, attention in ((block.norm1, block.attn1), (block.norm2, block.attn2)):
-        normed = norm(tokens).unflatten(0, (-1, frames)) + position
+        normed = norm(tokens.value).unflatten(0, (-1, frames)) + position
         attended = temporal_attention(*_project(attention, normed))
-        tokens = tokens + attention.to_out[0](attended.flatten(3)).flatten(0, 1)
-    tokens = tokens + _feed_forward(block.ff, block.norm3(tokens))
-    return x + _picture(module.proj_out(tokens), height, width)
+        tokens.add([attended.flatten(0, 1).flatten(2)], attention.to_out[0].weight)
+    tokens.add(*_feed_forward(block.ff, block.norm3(tokens.value)))
+    out.add([tokens.tensor], last.weight)
+    return _picture(out.tensor, *x.shape[2:])
+
+
+def _begin(module: Transformer2DModel | AnimateDiffTransformer3D, x: Tensor, biases: list[Tensor]) -> _Sum:
+    """A block's tokens (n, h * w, channels): group norm and first product of x; `biases` will be added."""
+    bias = module.proj_in.bias + sum(biases) if _is_half(x) else module.proj_in.bias
+    tokens = F.linear(_tokens(module.norm(x)), module.proj_in.weight.flatten(1), bias)
+    return _Sum(tokens, biases, biased=True)
 
 
 def _attend(
@@ -151,12 +221,11 @@ def _attend(
     ]
 
 
-def _feed_forward(module: FeedForward, tokens: Tensor) -> Tensor:
-    """Gated feed-forward, in parts of the batch when its inner tensor would be large."""
+def _feed_forward(module: FeedForward, tokens: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Gated feed-forward up to its last product: what goes into that, by parts of the batch; its weight."""
     parts = min(len(tokens), max(1, -(-tokens.numel() // _FEED_FORWARD_VALUES)))
-    gate, out = module.net[0].proj, module.net[2]
-    done = [out(gated_linear(part, gate.weight, gate.bias)) for part in tokens.chunk(parts)]
-    return done[0] if parts == 1 else torch.cat(done)
+    gate = module.net[0].proj
+    return [gated_linear(part, gate.weight, gate.bias) for part in tokens.chunk(parts)], module.net[2].weight
 
 
 def _project(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,6 +253,5 @@ def _picture(tokens: Tensor, height: int, width: int) -> Tensor:
     return tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
-def _linear_1x1(module: torch.nn.Conv2d | torch.nn.Linear, tokens: Tensor) -> Tensor:
-    """A 1x1 convolution as the matrix product it is."""
-    return F.linear(tokens, module.weight.flatten(1), module.bias)
+def _is_half(x: Tensor) -> bool:
+    return x.dtype in (torch.float16, torch.bfloat16)

@@ -118,8 +118,8 @@ class DenoisingUNet(UNetMotionModel):
                 self.mid_block.resnets[1:],
                 strict=True,
             ):
-                x = spatial(attention, x, next(blocks), frames)
-                x = temporal(motion, x, frames)
+                x = spatial(attention, x, next(blocks), frames, motion)
+                x = temporal(motion, x, frames, biased=True)
                 x = resnet(x, time)
         else:
             x, up = deep, up[-branch:]
@@ -184,9 +184,10 @@ def _apply(layer: _Layer, x: Tensor, time: Tensor, blocks: Iterator[BlockConditi
     if layer.resnet is None:
         return layer.resampler(x)
     x = layer.resnet(x, time)
-    if layer.attention is not None:
-        x = spatial(layer.attention, x, next(blocks), frames)
-    return temporal(layer.motion, x, frames)
+    if layer.attention is None:
+        return temporal(layer.motion, x, frames)
+    x = spatial(layer.attention, x, next(blocks), frames, layer.motion)
+    return temporal(layer.motion, x, frames, biased=True)
 
 
 def _all_rows(x: Tensor, rows: int) -> Tensor:
