@@ -6,10 +6,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mimo import weights
 from mimo.files import sha256
-from mimo.weight_sources import commands, fetching
+from mimo.weight_sources import registry as registry_file
 
 MEMBER = "footage/clip.txt"
 
@@ -52,10 +53,12 @@ def shop(tmp_path, monkeypatch):
         },
     }
     monkeypatch.setenv("MIMO_CACHE", str(tmp_path / "cache"))
-    content = weights.Registry.model_validate(registry)
-    for module in (weights, fetching, commands):
-        monkeypatch.setattr(module, "registry", lambda: content)
-    return archives
+    place = tmp_path / "weights.yaml"
+    place.write_text(yaml.safe_dump(registry))
+    monkeypatch.setattr(registry_file, "REGISTRY", place)
+    registry_file.registry.cache_clear()
+    yield archives
+    registry_file.registry.cache_clear()
 
 
 def test_registry_gives_every_file_an_origin_and_a_licence():

@@ -42,10 +42,11 @@ def from_huggingface(origin: HuggingFace, name: str, partial: Path, size: int | 
         ) from None
     # Those of whichever library the client is built on.
     network_errors = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
-    url = huggingface_hub.hf_hub_url(origin.repo, name, revision=origin.revision)
+    endpoint = os.environ.get("HF_ENDPOINT")
+    url = huggingface_hub.hf_hub_url(origin.repo, name, revision=origin.revision, endpoint=endpoint)
     page = f"https://huggingface.co/{origin.repo}"
     try:
-        found = huggingface_hub.get_hf_file_metadata(url)
+        found = huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
     except GatedRepoError:
         raise WeightsError(
             f"{page}: agree to its terms there, then log in on this computer: `hf auth login`"
