@@ -1,4 +1,4 @@
-"""`python -m mimo.weights check`: there, missing, corrupt, of the wrong kind; also before a run's first job."""
+"""`python -m mimo.weights check`: there, missing, corrupt, of the wrong kind; also before a run starts."""
 
 import json
 import pickle
@@ -20,7 +20,7 @@ PART = {"denoising": "denoising_unet.pth", "vae": "sd-vae-ft-mse/diffusion_pytor
 
 @pytest.fixture
 def own(golden_weights, tmp_path, monkeypatch):
-    """The golden weights in the published layout, as a folder that the user has; beside it a configuration."""
+    """The golden weights in the published layout, as a folder the user has; beside it a configuration."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(golden_weights, tmp_path / "own")
     encoder = tmp_path / "own" / "image_encoder"
