@@ -23,8 +23,7 @@ def gated_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     kernels: dict[str, Kernel] = {"plain": lambda: _plain(x, weight, bias)}
     if in_half(x):
-        kernels["separate"] = lambda: _own("gate", x, weight, bias)
-        kernels["fused"] = lambda: _own("product", x, weight, bias)
+        kernels |= _own(x, weight, bias)
     return fastest("gated linear", f"{tuple(x.shape)} x {len(weight)}", x, kernels)
 
 
@@ -51,12 +50,17 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return hidden * F.gelu(gate)
 
 
-def _own(name: str, *tensors: Tensor) -> Tensor:
-    """Our own kernels, if they were found to work on this machine."""
+def _own(x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Kernel]:
+    """Our own kernels, as far as they were found to work on this machine."""
     from mimo.kernels import triton_geglu
     from mimo.kernels.probe import usable
 
-    if not usable()[name]:
-        raise RuntimeError("does not work here")
-    run = triton_geglu.gated_product if name == "product" else triton_geglu.product_then_gate
-    return run(*tensors)
+    kernels: dict[str, Kernel] = {}
+    if usable()["gate"]:
+        kernels["separate"] = lambda: triton_geglu.product_then_gate(x, weight, bias)
+    if usable()["product"]:
+        for tiling in triton_geglu.TILINGS:
+            kernels[f"fused {tiling}"] = lambda tiling=tiling: triton_geglu.gated_product(  # type: ignore[misc]
+                x, weight, bias, tiling
+            )
+    return kernels
