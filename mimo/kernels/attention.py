@@ -32,8 +32,8 @@ def self_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         (n, tokens, heads, dim), contiguous.
     """
     kernels = _sdpa_kernels(query, key, value)
-    if _worth_own_kernel(query):
-        kernels["triton"] = lambda: _own_attend(query, key, value)
+    if _hopper_fits(query):
+        kernels["hopper"] = lambda: _hopper(query, key, value)
     return fastest("self attention", _shape(query, key), query, kernels)
 
 
@@ -56,8 +56,8 @@ def reference_attention(
         (n, tokens, heads, dim), contiguous.
     """
     kernels = _sdpa_kernels(query, key, value, bank_key, bank_value)
-    if _worth_own_kernel(query):
-        kernels["triton"] = lambda: _own_attend(query, key, value, bank_key, bank_value)
+    if _hopper_fits(query):
+        kernels["hopper"] = lambda: _hopper(query, key, value, bank_key, bank_value)
     return fastest("reference attention", _shape(query, bank_key), query, kernels)
 
 
@@ -85,6 +85,8 @@ def shared_attention(
     }
     if query.is_cuda:
         kernels["merged"] = lambda: _merged(query, key, value, bank_key, bank_value)
+    if _hopper_fits(query):
+        kernels["hopper"] = lambda: _hopper(query, key, value, bank_key, bank_value, also_own=True)
     return fastest("shared attention", _shape(query, bank_key), query, kernels)
 
 
@@ -116,30 +118,31 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return query.new_empty(query.shape)
 
 
-def _worth_own_kernel(query: Tensor) -> bool:
-    """Stock kernels are weak at dimensions like 40; elsewhere comparing is not worth the compilation."""
-    return in_half(query) and 32 < query.shape[-1] <= 48
+def _hopper_fits(query: Tensor) -> bool:
+    if not query.is_cuda:
+        return False
+    from mimo.kernels import hopper_attention
+
+    return hopper_attention.fits(query)
 
 
-def _own_attend(*tensors: Tensor) -> Tensor:
-    """Our own kernel, in the configurations that were found to work on this machine."""
-    from mimo.kernels import triton_attention
+def _hopper(*tensors: Tensor, also_own: bool = False) -> Tensor:
+    """Our own kernel for the head dimension 40, if it was found to work on this machine."""
+    from mimo.kernels import hopper_attention
     from mimo.kernels.probe import usable
 
-    working = [number for number in range(len(triton_attention.CONFIGS)) if usable()[str(number)]]
-    if not working:
-        raise RuntimeError("no configuration works here")
-    triton_attention.use_configs(working)
-    return triton_attention.attend(*tensors)
+    if not usable()["hopper attention"]:
+        raise RuntimeError("does not work here")
+    return hopper_attention.attend(*tensors, also_own=also_own)
 
 
 def _own_over_frames(*tensors: Tensor) -> Tensor:
-    from mimo.kernels import triton_attention
+    from mimo.kernels import triton_frames
     from mimo.kernels.probe import usable
 
     if not usable()["frames"]:
         raise RuntimeError("does not work here")
-    return triton_attention.over_frames(*tensors)
+    return triton_frames.over_frames(*tensors)
 
 
 def _names(query: Tensor) -> list[str]:
