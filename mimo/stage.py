@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
 from mimo.files import write_json
@@ -117,8 +118,12 @@ def add_settings(parser: argparse.ArgumentParser, cls: type[StageSettings]) -> N
             f"--{name.replace('_', '-')}",
             dest=f"setting:{name}",
             metavar="VALUE",
-            help=f"{field.description or ''} (default: {field.get_default()})".replace("%", "%%"),
+            help=f"{field.description or ''} ({_default(field)})".replace("%", "%%"),
         )
+
+
+def _default(field: FieldInfo) -> str:
+    return "required" if field.is_required() else f"default: {field.get_default()}"
 
 
 def settings_from(args: argparse.Namespace, cls: type[Settings]) -> Settings:

@@ -1,40 +1,53 @@
-"""Reading the official checkpoints safely: Lightning's of 4D-Humans and HaMeR, mmpose's of ViTPose."""
+"""Reading the official checkpoints safely: Lightning's of 4D-Humans and HaMeR, mmpose's of ViTPose.
+
+PyTorch's own restricted reading (``weights_only``) cannot pass over what Lightning leaves beside the tensors:
+the configuration is a subclass of a dictionary, which it refuses to fill. The project's restricted unpickler
+reads the pickle instead, PyTorch the tensors' bytes.
+"""
 
 from __future__ import annotations
 
 import pickle
 import tarfile
+import types
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
+from mimo.restricted_pickle import Unpickler
 from mimo.stage import Rejected
 
 # Packages whose objects training leaves in a checkpoint beside the tensors. They become inert stand-ins.
 BYSTANDERS = (
-    "yacs.",
-    "omegaconf.",
-    "pytorch_lightning.",
+    "argparse.Namespace",
+    "builtins.dict",
+    "builtins.list",
+    "collections.",
+    "hamer.",
+    "hmr2.",
     "lightning.",
     "lightning_fabric.",
-    "torchmetrics.",
-    "hmr2.",
-    "hamer.",
     "mmcv.",
-    "pathlib.",
     "numpy.",
+    "omegaconf.",
+    "pathlib.",
+    "pytorch_lightning.",
+    "torch.",
+    "torchmetrics.",
     "typing.",
-    "collections.",
-    "argparse.Namespace",
-    "__builtin__.dict",
-    "builtins.dict",
-    "__builtin__.list",
-    "builtins.list",
+    "yacs.",
 )
+
+_TENSORS: dict[tuple[str, str], Any] = {
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch", "Size"): torch.Size,
+    ("torch", "device"): torch.device,
+}
 
 
 class Bystander(dict):  # type: ignore[type-arg]
@@ -53,6 +66,30 @@ class Bystander(dict):  # type: ignore[type-arg]
         """Drop entries of a list."""
 
 
+class _TensorUnpickler(Unpickler):
+    """Reads tensors, containers and bystanders; PyTorch adds what brings a tensor's bytes."""
+
+    def __init__(self, file: IO[bytes], **options: Any) -> None:
+        super().__init__(file, _TENSORS)
+
+    def find_class(self, module: str, name: str) -> Any:
+        """See `mimo.restricted_pickle.Unpickler.find_class`."""
+        try:
+            return super().find_class(module, name)
+        except pickle.UnpicklingError:
+            if f"{module}.{name}".startswith(BYSTANDERS):
+                return Bystander
+            raise
+
+
+def _load(file: IO[bytes], **options: Any) -> Any:
+    return _TensorUnpickler(file).load()
+
+
+# What `torch.load` wants in place of Python's module.
+_RESTRICTED = types.SimpleNamespace(Unpickler=_TensorUnpickler, load=_load, __name__="restricted_pickle")
+
+
 def read_state(path: Path, what: str) -> dict[str, Tensor]:
     """Tensors of a checkpoint, mapped from the disk where its format allows.
 
@@ -66,11 +103,13 @@ def read_state(path: Path, what: str) -> dict[str, Tensor]:
     _check_kind(path, what)
     packed = zipfile.is_zipfile(path)
     try:
-        stand_ins: list[Any] = [(Bystander, name) for name in _foreign_names(path, what)] if packed else []
-        with torch.serialization.safe_globals(stand_ins):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        content = torch.load(
+            path, map_location="cpu", pickle_module=_RESTRICTED, weights_only=False, mmap=packed
+        )
+    except pickle.UnpicklingError as error:
+        raise Rejected(f"{path}: refused as {what}: {error}; get it from its own site") from error
+    except (RuntimeError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Rejected(f"{path}: not {what}, or damaged ({reason}); download it again") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
@@ -86,22 +125,6 @@ def _check_kind(path: Path, what: str) -> None:
         raise Rejected(f"{path}: not there; needs {what}")
     if not zipfile.is_zipfile(path) and tarfile.is_tarfile(path):
         raise Rejected(f"{path}: an archive; unpack it (tar -xf) and give {what} inside")
-
-
-def _foreign_names(path: Path, what: str) -> list[str]:
-    """Names outside PyTorch's own list that a checkpoint's pickle mentions, all of them bystanders.
-
-    Raises:
-        Rejected: one of them is none.
-    """
-    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    for name in names:
-        if not name.startswith(BYSTANDERS):
-            raise Rejected(
-                f"{path}: refused as {what}: it asks for {name}, which no checkpoint needs; get it from its "
-                "own site"
-            )
-    return list(names)
 
 
 def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

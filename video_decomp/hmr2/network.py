@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,6 +23,7 @@ from video_decomp.hmr2.checkpoint import fill, part, read_state
 
 MARGIN = 32  # columns at each side of the square crop that the backbone does not see
 HEAD_WIDTH = 64
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -188,9 +190,20 @@ class MeshNetwork:
 
     @torch.inference_mode()
     def __call__(self, crops: Tensor) -> Parameters:
-        """Parameters of crops (B, 3, 256, 256), see `video_decomp.hmr2.crops.normalised`."""
+        """Parameters of crops (B, 3, 256, 256), see `normalised`."""
         seen = crops[..., MARGIN:-MARGIN].to(self.device, self.dtype)
         return self.head(tokens(self.backbone, seen).float())
+
+
+def normalised(crops: list[np.ndarray], device: torch.device) -> Tensor:
+    """Crops (h, w, 3) of 0..255 as a network's input (B, 3, h, w) float32 on the device."""
+    if all(crop.dtype == np.uint8 for crop in crops):
+        pixels = torch.from_numpy(np.stack(crops)).to(device).float()
+    else:
+        pixels = torch.from_numpy(np.stack([crop.astype(np.float32) for crop in crops])).to(device)
+    mean = torch.tensor(MEAN, device=device)
+    deviation = torch.tensor(DEVIATION, device=device)
+    return ((pixels / 255 - mean) / deviation).permute(0, 3, 1, 2).contiguous()
 
 
 def empty_head(state: Mapping[str, Tensor], path: Path, what: str) -> Head:

@@ -28,12 +28,12 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         started = time.perf_counter()
         frames, masks = open_masked_video(template)
-        pairs = progress(zip(frames, masks, strict=True), "landmarks", len(frames))
+        pairs = progress(zip(frames, masks, strict=True), "pose", len(frames))
         estimate = backend.estimate(pairs, float(frames.info.fps), args.settings)
         estimate.motion.save(template / "motion.npz")
         coverage = Coverage()
         with VideoWriter(template / "sdc.mp4", frames.info.fps) as writer:
-            drawn = motion_code(estimate.motion, masks, coverage)
+            drawn = motion_code(estimate, masks, coverage)
             for image in progress(drawn, "drawing", len(frames)):
                 writer.write(image)
         seconds = (time.perf_counter() - started) / len(frames)

@@ -73,7 +73,9 @@ def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settin
     filled = int((~observations.seen).sum())
     if filled:
         warnings.append(f"{filled} of {len(motion)} frames show no person; their pose is interpolated.")
-    return Estimate(motion, fit_metrics(fit, state), warnings, [network.weights_name, WEIGHTS])
+    return Estimate(
+        motion, metrics=fit_metrics(fit, state), warnings=warnings, weights=[network.weights_name, WEIGHTS]
+    )
 
 
 def _errors(settings: Settings, fps: float) -> Errors:

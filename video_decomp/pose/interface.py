@@ -18,12 +18,16 @@ class Estimate:
 
     Attributes:
         motion: the person's motion, as many frames as the clip.
+        colours: (V, 3) uint8, the motion code of the body's vertices; None: the body model's own.
+        hands: (T, 2) bool, whether the left and the right hand are drawn; None: both, always.
         metrics: numbers for the record.
         warnings: one sentence each, for the user.
         weights: names in the weights registry of what was loaded.
     """
 
     motion: Motion
+    colours: np.ndarray | None = None
+    hands: np.ndarray | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     weights: list[str] = field(default_factory=list)

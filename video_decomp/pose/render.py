@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from mimo.body.motion import Motion
+from mimo.body.model import Topology
 from mimo.body.raster import rasterise
+from video_decomp.pose.interface import Estimate
 
 
 @dataclass
@@ -28,20 +30,31 @@ class Coverage:
         return float(np.median(self.overlaps)) if self.overlaps else 0.0
 
 
-def motion_code(motion: Motion, masks: Iterable[np.ndarray], coverage: Coverage) -> Iterator[np.ndarray]:
+def motion_code(estimate: Estimate, masks: Iterable[np.ndarray], coverage: Coverage) -> Iterator[np.ndarray]:
     """Draw every frame at the video's camera.
 
     Args:
-        motion: T frames.
+        estimate: T frames.
         masks: T grey masks (h, w) uint8; drawn into `coverage`.
         coverage: takes the overlap of each frame in which the person was seen.
 
     Yields:
         (h, w, 3) uint8 RGB; the motion code of the body, black elsewhere.
     """
-    colours = motion.body.colours.astype(np.float32)
+    motion, topology = estimate.motion, estimate.motion.body.topology
+    colours = topology.colours if estimate.colours is None else estimate.colours
+    shown = {drawn: _faces(topology, *drawn) for drawn in itertools.product((False, True), repeat=2)}
     for index, mask in enumerate(masks):
-        drawn = rasterise(motion.vertices(index), motion.body.faces, colours, motion.camera)
+        hands = (True, True) if estimate.hands is None else tuple(estimate.hands[index].tolist())
+        drawn = rasterise(motion.vertices(index), shown[hands], colours, motion.camera)
         if motion.visible[index]:
             coverage.add(drawn.coverage > 0.5, mask > 127)
         yield np.round(drawn.attributes).clip(0, 255).astype(np.uint8)
+
+
+def _faces(topology: Topology, left: bool, right: bool) -> np.ndarray:
+    """The faces to draw: those within a hand only where that hand is."""
+    hand = topology.parts == topology.part_names.index("hand")
+    side = topology.mean_vertices[:, 0] > 0
+    hidden = hand & np.where(side, not left, not right)
+    return topology.faces[~hidden[topology.faces].all(1)]
