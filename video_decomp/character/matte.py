@@ -22,12 +22,13 @@ BAND = 0.03
 """Half width of the band that may change, in units of the person's longest side."""
 
 
-def refine(image: np.ndarray, soft: np.ndarray) -> np.ndarray:
+def refine(image: np.ndarray, soft: np.ndarray, *, coarse: bool = True) -> np.ndarray:
     """Refine a mask.
 
     Args:
         image: uint8 (H, W, 3) RGB.
         soft: float32 (H, W), the network's probability of the person.
+        coarse: its edge may be wrong by as much as `BAND`, and colours decide there; else by a few pixels.
 
     Returns:
         uint8 (H, W), 255 = the person covers the whole pixel.
@@ -41,8 +42,8 @@ def refine(image: np.ndarray, soft: np.ndarray) -> np.ndarray:
         slice(max(rows[0] - pad, 0), rows[-1] + pad),
         slice(max(columns[0] - pad, 0), columns[-1] + pad),
     )
-    window, coarse = np.ascontiguousarray(image[part]), soft[part]
-    solid = _grab_cut(window, coarse, side)
+    window = np.ascontiguousarray(image[part])
+    solid = _grab_cut(window, soft[part], side) if coarse else soft[part]
     alpha = np.zeros(soft.shape, np.float32)
     alpha[part] = _matte(window, solid, side)
     return (np.clip(alpha, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -19,49 +19,15 @@ from torch.nn import functional
 from transformers import Sam2VideoInferenceSession
 
 from mimo.video import VideoReader
-from video_decomp.sam2.frames import ahead, backwards, batches, forwards, stacked, to_pixels
+from video_decomp.sam2.frames import stacked, to_pixels
+from video_decomp.sam2.interface import Prompt, Tracked
 from video_decomp.sam2.network import VideoNetwork
 from video_decomp.sam2.spill import MaskSpill
+from video_decomp.sam2.streams import ahead, backwards, batches, forwards
 
 _OBJECT = 1  # the session's name of its only object
 NO_OBJECT = -1024.0
 """Logit of a thing that is not there, as the network gives it."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What to track: a thing in one frame, by its mask, or by a box, or by points.
-
-    Attributes:
-        frame: index of the frame.
-        mask: bool (height, width), the thing; wins over box and points.
-        box: left, top, right, bottom, pixels of the video.
-        points: ((x, y), ...), pixels of the video.
-        inside: for each point, whether it lies on the thing.
-    """
-
-    frame: int
-    mask: np.ndarray | None = None
-    box: tuple[float, float, float, float] | None = None
-    points: tuple[tuple[float, float], ...] = ()
-    inside: tuple[bool, ...] = ()
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """One frame's result.
-
-    Attributes:
-        frame: index.
-        image: uint8 (height, width, 3) RGB.
-        masks: bool (things, height, width), in the order of the prompts; empty where a thing is not seen.
-        scores: float32 (things,), how sure the network is that it sees the thing, 0..1.
-    """
-
-    frame: int
-    image: np.ndarray
-    masks: np.ndarray
-    scores: np.ndarray
 
 
 class VideoTracker:
@@ -105,22 +71,21 @@ class VideoTracker:
                 yield _with_past(tracked, things, past)
 
     @torch.inference_mode()
-    def first_mask(self, image: np.ndarray, prompt: Prompt) -> tuple[np.ndarray, float]:
-        """The mask that a prompt alone gives in its frame, without tracking.
+    def first_mask(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
+        """How likely each pixel belongs to the prompted thing, without tracking.
 
         Args:
             image: the prompt's frame, uint8 (height, width, 3) RGB.
             prompt: by box or points.
 
         Returns:
-            bool (height, width), and the score 0..1.
+            float32 (height, width), 0..1; more than 0.5 is the mask; zeros when the network sees no thing.
         """
         size = (image.shape[0], image.shape[1])
         thing = _Thing(self.model, prompt, size, frames=prompt.frame + 1)
-        logits, score = thing.step(
-            prompt.frame, next(self._encode(stacked([image], self.model.device))), reverse=False
-        )
-        return _at_size(logits, size)[0].cpu().numpy(), float(score.sigmoid())
+        features = next(self._encode(stacked([image], self.model.device)))
+        logits, _ = thing.step(prompt.frame, features, reverse=False)
+        return _resized(logits, size)[0].sigmoid().cpu().numpy()
 
     @torch.inference_mode()
     def _sweep(
@@ -149,7 +114,7 @@ class VideoTracker:
         masks, scores = [], []
         for frame, features in zip(batch.frames, self._encode(batch.pixels), strict=True):
             steps = [thing.step(frame, features, reverse) for thing in things]
-            masks.append(_at_size(torch.cat([logits for logits, _ in steps]), size))
+            masks.append(_resized(torch.cat([logits for logits, _ in steps]), size) > 0)
             scores.append(torch.cat([score for _, score in steps]).sigmoid())
         return _Results(batch, torch.stack(masks), torch.stack(scores))
 
@@ -308,9 +273,9 @@ def _point_input(prompt: Prompt, size: tuple[int, int], model: VideoNetwork) -> 
     }
 
 
-def _at_size(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Masks (things, side, side) of the network as bool (things, height, width) of the video."""
-    return functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0] > 0
+def _resized(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Logits (things, side, side) of the network as (things, height, width) of the video."""
+    return functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def _with_past(tracked: Tracked, things: list[_Thing], past: MaskSpill) -> Tracked:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -16,14 +15,14 @@ from video_decomp.segmentation.edges import refine
 from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings
 from video_decomp.segmentation.landmark_sightings import LandmarkSighting, find_people
 from video_decomp.segmentation.plate import Plate, PlateBuilder
+from video_decomp.segmentation.specks import without_specks
 from video_decomp.segmentation.steady import SoftMask, steady
-from video_decomp.segmentation.subject import Track, choose, link
-from video_decomp.segmentation.tracking import follow, key_frame_spacing
+from video_decomp.segmentation.subject import Track, choose, key_frame_spacing, link
+from video_decomp.segmentation.tracking import follow
 
 _LOOKS = ((0.87, True), (0.75, False))
 """Further looks at the person for the mask: scale of the region, mirrored or not. Smaller regions show more
 detail and leak less into things that touch the person."""
-_SPECK = 0.01  # parts of the mask and holes in it smaller than this share of its area are removed
 
 
 class Settings(SubjectSettings):
@@ -114,15 +113,4 @@ def _look_again(image: np.ndarray, landmarks: PoseLandmarks, network: LandmarkNe
 
 def _harden(mask: SoftMask) -> FrameMask:
     """Threshold a soft mask and drop its specks."""
-    hard = (mask.soft > 0.5).astype(np.uint8)
-    left, top, width, height = cv2.boundingRect(hard)
-    inside = np.pad(hard[top : top + height, left : left + width], 1)
-    smallest = _SPECK * int(inside.sum())
-    for value in (1, 0):
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(
-            (inside == value).astype(np.uint8), connectivity=8 if value else 4
-        )
-        specks = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < smallest)
-        inside[np.isin(labels, specks[specks > 0])] = 1 - value
-    hard[top : top + height, left : left + width] = inside[1:-1, 1:-1]
-    return FrameMask(mask.image, hard * 255, mask.score)
+    return FrameMask(mask.image, without_specks(mask.soft > 0.5), mask.score)

@@ -67,6 +67,11 @@ class Track(Generic[Seen]):
         return sum(s.area * s.score * (1.0 if s.in_full else 0.25) for s in self.sightings)
 
 
+def key_frame_spacing(fps: float) -> int:
+    """Frames between key frames: a third of a second."""
+    return max(1, round(fps / 3))
+
+
 def colour_histogram(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Colours of a person's upper and lower half: (2 * 4 * 8 * 8,) float32, each half sums to one.
 
@@ -144,16 +149,21 @@ def choose(tracks: list[Track[Seen]], settings: SubjectSettings, fps: float) -> 
     track = _choose_track(tracks, settings, fps)
     largest = max(sighting.area for sighting in track.sightings)
     if largest < settings.min_area:
-        raise Rejected(
-            f"person too small: at most {largest:.2%} of the frame, min_area is {settings.min_area:.2%}; "
-            "crop the video around the person, or lower segmentation: min_area"
-        )
+        raise too_small(largest, settings.min_area)
     if settings.full_body and not any(sighting.in_full for sighting in track.sightings):
         raise Rejected(
             "no full body: the person is never seen from head to feet; use other footage, choose another "
             "subject, or set segmentation: full_body to false"
         )
     return {sighting.frame: sighting for sighting in _with_returns(track, tracks)}
+
+
+def too_small(area: float, min_area: float) -> Rejected:
+    """The refusal of a person who covers at most `area` of the frame."""
+    return Rejected(
+        f"person too small: at most {area:.2%} of the frame, min_area is {min_area:.2%}; "
+        "crop the video around the person, or lower segmentation: min_area"
+    )
 
 
 def _choose_track(tracks: list[Track[Seen]], settings: SubjectSettings, fps: float) -> Track[Seen]:

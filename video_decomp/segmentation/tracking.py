@@ -29,11 +29,6 @@ class Tracked:
     landmarks: PoseLandmarks | None
 
 
-def key_frame_spacing(fps: float) -> int:
-    """Frames between key frames: a third of a second."""
-    return max(1, round(fps / 3))
-
-
 def follow(
     frames: Iterable[np.ndarray], subject: dict[int, LandmarkSighting], spacing: int, network: LandmarkNetwork
 ) -> Iterator[Tracked]:
