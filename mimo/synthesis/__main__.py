@@ -6,14 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from mimo.character import Character
 from mimo.stage import backend_arguments, run
+from mimo.synthesis import handover
 from mimo.synthesis.rendering import make_video
-from mimo.template import Template
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and make the video.
+
+    In a run that says who it is, a backend whose loading costs more than a short clip passes the work on to a
+    process that stays loaded; see `mimo.synthesis.handover`.
 
     Returns:
         0 when done, 3 when the input was rejected.
@@ -25,12 +27,12 @@ def main(argv: list[str] | None = None) -> int:
     args, backend = backend_arguments(parser, "mimo.synthesis", "puppet", argv)
     if args.output.suffix.lower() != ".mp4":
         parser.error(f"--output {args.output}: must end in .mp4")
-
-    def work() -> None:
-        template, character = Template.load(args.template), Character.load(args.character)
-        make_video(template, character, args.output, backend, args.settings)
-
-    return run(work)
+    keep_loaded, run_served = getattr(args.settings, "keep_loaded", 0), handover.run_to_serve()
+    if keep_loaded and run_served is not None:
+        values = args.settings.model_dump(mode="json")
+        order = handover.Order(args.template, args.character, args.output, args.backend, values)
+        return handover.hand_over(order, run_served, keep_loaded)
+    return run(lambda: make_video(args.template, args.character, args.output, backend, args.settings))
 
 
 if __name__ == "__main__":
