@@ -6,9 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from mimo.character import Character
 from mimo.stage import backend_arguments, run
 from mimo.synthesis import handover
 from mimo.synthesis.rendering import make_video
+from mimo.template import Template
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +34,12 @@ def main(argv: list[str] | None = None) -> int:
         values = args.settings.model_dump(mode="json")
         order = handover.Order(args.template, args.character, args.output, args.backend, values)
         return handover.hand_over(order, run_served, keep_loaded)
-    return run(lambda: make_video(args.template, args.character, args.output, backend, args.settings))
+
+    def work() -> None:
+        template, character = Template.load(args.template), Character.load(args.character)
+        make_video(template, character, args.output, backend, args.settings)
+
+    return run(work)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,6 @@ from mimo.video import VideoError, VideoWriter
 
 
 def make_video(
-    template: Path, character: Path, output: Path, backend: ModuleType, settings: StageSettings
-) -> None:
-    """Make one video and its record from folders; see `render`.
-
-    Raises:
-        Rejected: template or character are damaged, or cannot be used by this backend.
-    """
-    render(Template.load(template), Character.load(character), output, backend, settings)
-
-
-def render(
     template: Template, character: Character, output: Path, backend: ModuleType, settings: StageSettings
 ) -> None:
     """Make one video and its record (``output`` with the suffix ``.json``); the template's sound is kept.
