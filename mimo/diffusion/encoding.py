@@ -46,15 +46,10 @@ def encode_pictures(
     Returns:
         (n, 4, h / 8, w / 8) in the autoencoder's type.
     """
-    pixels = _filled(as_pixels(pictures, device, torch.float32) * 2 - 1, batch)
+    missing = max(0, batch - len(pictures))
+    pixels = as_pixels([*pictures, *pictures[-1:] * missing], device, torch.float32) * 2 - 1
     latents = vae.encode(pixels.to(vae.dtype)).latent_dist.mean[: len(pictures)]
     return latents * vae.config.scaling_factor
-
-
-def _filled(items: Tensor, batch: int) -> Tensor:
-    """A batch of at least `batch`, by repeating its last item: a compiled network wants one size."""
-    missing = max(0, batch - len(items))
-    return torch.cat([items, items[-1:].repeat(missing, 1, 1, 1)]) if missing else items
 
 
 def encode_video(
@@ -96,12 +91,42 @@ def decode_video(
     Yields:
         float32 (8 h, 8 w, 3) in [0, 1].
     """
+    sent: _Download | None = None
     for part in (latents / vae.config.scaling_factor).split(batch):
+        missing = max(0, batch - len(part)) if fixed else 0
+        # Always in one memory layout: for another one a compiled network would be compiled anew.
+        full = torch.cat([part, *[part[-1:]] * missing]).to(vae.dtype)
         with torch.no_grad():
-            full = _filled(part, batch if fixed else 0)
-            pixels = vae.decode(full.to(vae.dtype)).sample[: len(part)]
-        pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-        yield from pixels.cpu().numpy()
+            pixels = vae.decode(full.contiguous(memory_format=torch.channels_last)).sample[: len(part)]
+        before, sent = sent, _Download(pixels.permute(0, 2, 3, 1))
+        if before is not None:
+            yield from before.frames()
+    if sent is not None:
+        yield from sent.frames()
+
+
+class _Download:
+    """Pixels on their way from the device, while it goes on computing.
+
+    They travel in the network's type; what follows is done on the CPU, with equal results.
+
+    Args:
+        pixels: (n, h, w, 3) in [-1, 1].
+    """
+
+    def __init__(self, pixels: Tensor) -> None:
+        self._pixels, self._arrived = pixels, None
+        if pixels.is_cuda:
+            self._pixels = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+            self._pixels.copy_(pixels.contiguous(), non_blocking=True)
+            self._arrived = torch.cuda.current_stream(pixels.device).record_event()
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Wait for the pixels; float32 (h, w, 3) in [0, 1] each."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        for picture in self._pixels:
+            yield (picture.float() / 2 + 0.5).clamp_(0, 1).numpy()
 
 
 def _distinct(frames: Iterable[np.ndarray], batch: int) -> Iterator[tuple[list[np.ndarray], list[int]]]:
