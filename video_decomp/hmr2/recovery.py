@@ -11,6 +11,7 @@ from video_decomp.hmr2.crops import cut, in_picture, person_box, square_around
 from video_decomp.hmr2.hands import Hands
 from video_decomp.hmr2.network import MeshNetwork, normalised
 from video_decomp.hmr2.track import Track, empty_track, with_straight_hands
+from video_decomp.sam2.streams import ahead
 
 
 @dataclass
@@ -33,11 +34,11 @@ class Recovery:
         """The person's parameters.
 
         Args:
-            frames: RGB frames (h, w, 3) and masks (h, w), uint8, read once; a batch of them is held.
+            frames: RGB frames (h, w, 3) and masks (h, w), uint8, read once; two batches of them are held.
             camera: (5,) of the picture.
         """
         done, waiting, count = _Results(), _Batch(), 0
-        for number, (image, mask) in enumerate(frames):
+        for number, (image, mask) in enumerate(ahead(frames, self.batch)):
             count = number + 1
             box = person_box(mask)
             if box is not None:
