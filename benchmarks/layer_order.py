@@ -58,7 +58,7 @@ def coverage(
     """Share of each thing that the layer in front has (see `LayeredClip.coverage`)."""
     with tempfile.TemporaryDirectory() as folder:
         clip = LayeredClip(layout, body, Path(folder), seed)
-        drawing = Drawing(every_frame, edge=1.0)
+        drawing = Drawing(every_frame, None)
         found = find_layers(clip.frames, clip.masks, clip.motion, clip.networks(), rules, drawing)
         layer = list(found.frames) if found.occluders else [np.zeros(SIZE[::-1], np.uint8)] * FRAMES
         return clip.coverage(layer)

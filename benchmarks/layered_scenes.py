@@ -21,7 +21,7 @@ from mimo.video import VideoReader, VideoWriter
 from video_decomp.occlusion.layering import Networks, Seed
 
 SIZE = (400, 256)
-FRAMES = 60
+FRAMES = 48
 FOCAL = 450.0
 CAMERA = np.array([FOCAL, SIZE[0] / 2, SIZE[1] / 2, *SIZE], np.float32)
 DISTANCE = 4.2

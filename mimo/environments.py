@@ -21,7 +21,7 @@ from mimo.fingerprint import PACKAGES, ROOT, sources
 from mimo.project import STAGES, backend_names, main_module, settings_class
 
 USES_BACKENDS_OF = {"character": ["pose"]}
-BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch"}
+BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch", "cuda": "torch"}
 PYTHON = "python =3.11"
 CUDA = "cuda-version =12.9"
 FROM_CONDA = {"torch": "pytorch-gpu", "numpy": "numpy"}

@@ -56,14 +56,14 @@ class Drawing:
     """How layers are drawn.
 
     Attributes:
-        every_frame: a thing is drawn only in frames in which its mean depth is nearer than the person's (the
-            paper's rule); else in all (the reference implementation's).
-        edge: expected error of the networks' outlines, pixels; within a few times this, edges are refined to
-            those of the picture.
+        every_frame: a thing is drawn only in frames in which its mean depth is nearer than the person's
+            (the paper's rule); else in all (the reference implementation's).
+        soften: a picture (h, w, 3) uint8 and a mask (h, w) bool -> opacity (h, w) float32 0..1, with its
+            edges on those of the picture; None: hard edges.
     """
 
     every_frame: bool
-    edge: float
+    soften: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
 
 
 class Followed:
@@ -166,6 +166,16 @@ def nearer_over_time(margins: np.ndarray) -> np.ndarray:
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_FRAMES), axis=1) > 0
 
 
+def soften_by_colours(image: np.ndarray, mask: np.ndarray, error: float) -> np.ndarray:
+    """Opacity (h, w) float32 0..1 of a mask (h, w) bool, by the picture's colours around its edges.
+
+    Args:
+        error: of the mask's edges that is expected, pixels.
+    """
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), error)
+    return refine(image, np.asarray(soft), error, None)
+
+
 def _layers_of(
     index: int, image: np.ndarray, mask: np.ndarray, motion: Motion, networks: Networks
 ) -> FrameLayers:
@@ -256,9 +266,8 @@ def _drawn(
         for index, (image, person) in enumerate(zip(frames, masks, strict=True)):
             hard = followed.at(index)[judged.in_front[:, index]].any(axis=0) & (person <= 127)
             layer = hard.astype(np.float32)
-            if drawing.edge > 0 and hard.any():
-                soft = cv2.GaussianBlur(layer, (0, 0), drawing.edge)
-                layer = refine(image, np.asarray(soft), drawing.edge, None)
+            if drawing.soften is not None and hard.any():
+                layer = drawing.soften(image, hard)
                 # What is seen of the person is not behind anything.
                 layer[person > 127] = 0
             yield np.round(255 * layer).astype(np.uint8)
