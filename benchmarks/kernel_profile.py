@@ -1,4 +1,4 @@
-"""Where the GPU's time goes, by kind of kernel."""
+"""Where the GPU's time goes: by kind of kernel, by kernel, and by operation with its shapes."""
 
 from __future__ import annotations
 
@@ -7,48 +7,76 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-# First word found in a kernel's name decides its kind.
+# Our own kernels by their whole names.
+OWN_KINDS = {
+    "attend": "attention",
+    "pack": "attention",
+    "_over_frames": "attention over frames",
+    "_gated_product": "matrix product, gated",
+    "_gate": "norms and other elementwise work",
+}
+# Of all others the first word found in the name decides.
 KINDS = {
-    "attention": ("flash", "fmha", "sdpa", "attention", "with_bank", "over_frames"),
+    "attention": ("flash", "fmha", "sdpa", "attention"),
     "convolution": ("conv", "fprop", "implicit", "winograd", "dgrad", "nhwcToNchw", "nchwToNhwc"),
-    "matrix product": ("gemm", "nvjet", "cutlass", "cublas", "matmul", "triton_tem", "_mm_"),
-    "fused elementwise and norms": ("triton_",),
+    "matrix product": ("gemm", "nvjet", "cutlass", "cublas", "matmul", "triton_tem", "_mm_", "splitk"),
+    "norms and other elementwise work": ("triton_", "elementwise", "softmax", "reduce", "layer_norm"),
     "copies": ("memcpy", "memset", "copy", "cat"),
 }
 
 
-def kernel_table(run: Callable[[], Any], top: int = 12) -> str:
-    """Profile one call: milliseconds by kind, then the longest kernels.
+def kernel_table(run: Callable[[], Any], top: int = 16) -> str:
+    """Profile one call: milliseconds by kind, then the longest kernels, then the longest operations.
 
     Args:
         run: does GPU work; called once to warm up and once profiled.
-        top: how many single kernels to list.
+        top: how many single kernels and operations to list.
     """
     run()
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], record_shapes=True) as recorded:
         run()
         torch.cuda.synchronize()
     kinds: dict[str, float] = defaultdict(float)
     kernels: list[tuple[float, int, str]] = []
     for event in recorded.key_averages():
+        if event.device_type == DeviceType.CPU:
+            continue
         milliseconds = event.self_device_time_total / 1e3
         kinds[kind_of(event.key)] += milliseconds
         kernels.append((milliseconds, event.count, event.key))
     lines = [f"{time:9.2f} ms  {kind}" for kind, time in sorted(kinds.items(), key=lambda item: -item[1])]
     lines.append(f"{sum(kinds.values()):9.2f} ms  in all kernels")
-    lines += [
-        f"{time:9.2f} ms {count:5d} x  {name[:90]}" for time, count, name in sorted(kernels)[::-1][:top]
-    ]
-    return "\n".join(lines)
+    lines += _longest(kernels, top)
+    return "\n".join([*lines, *_longest(_operations(recorded), top)])
 
 
 def kind_of(kernel: str) -> str:
     """Kind of a kernel by its name."""
+    if kernel in OWN_KINDS:
+        return OWN_KINDS[kernel]
     name = kernel.lower()
     for kind, words in KINDS.items():
         if any(word.lower() in name for word in words):
             return kind
     return "other"
+
+
+def _operations(recorded: profile) -> list[tuple[float, int, str]]:
+    """Our operations with all that they run, and the library's outside of them, by shapes of their inputs."""
+    found = []
+    for event in recorded.key_averages(group_by_input_shape=True):
+        if event.device_type != DeviceType.CPU:
+            continue
+        ours = event.key.startswith("mimo::")
+        time = event.device_time_total if ours else event.self_device_time_total
+        shapes = ", ".join(str(shape) for shape in event.input_shapes if shape)
+        found.append((time / 1e3, event.count, f"{event.key} {shapes}"))
+    return found
+
+
+def _longest(items: list[tuple[float, int, str]], top: int) -> list[str]:
+    return [f"{time:9.2f} ms {count:5d} x  {name[:110]}" for time, count, name in sorted(items)[::-1][:top]]

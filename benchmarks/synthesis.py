@@ -12,6 +12,7 @@ import json
 import logging
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from benchmarks.eager import EagerMimo
 from benchmarks.kernel_profile import kernel_table
 from benchmarks.random_weights import random_pipeline
+from benchmarks.synthetic_clip import Inputs
 from mimo.diffusion.acceleration import accelerate
 from mimo.diffusion.encoding import decode_video, encode_video
 from mimo.diffusion.sampling import Sampling
@@ -62,39 +63,6 @@ class Report:
         torch.cuda.synchronize()
         self.add(f"{name} seconds", time.perf_counter() - started, "s")
         self.add(f"{name} peak", torch.cuda.max_memory_allocated() / 2**30, "GiB")
-
-
-class Inputs:
-    """Synthetic, seeded pictures and noise of a clip; smooth, moving, different in every frame."""
-
-    def __init__(self, frames: int, size: int) -> None:
-        self.count, self.size = frames, size
-        self._field = np.random.default_rng(7).integers(0, 256, (24, 24, 3), np.uint8)
-        self.reference = Image.fromarray(self._picture(3)).resize((size, size))
-        latent = size // 8
-        self.noise = torch.randn((1, 4, frames, latent, latent), generator=torch.Generator().manual_seed(1))
-
-    def _picture(self, shift: int) -> np.ndarray:
-        return np.roll(self._field, shift, axis=1)
-
-    def pose(self) -> Iterator[np.ndarray]:
-        """Pose frames, uint8 (size, size, 3): a coloured shape on black."""
-        for i in range(self.count):
-            frame = np.zeros((self.size, self.size, 3), np.uint8)
-            left = self.size // 4 + i % (self.size // 4)
-            texture = self._large(self._picture(i)[:12, :12])
-            frame[self.size // 8 : -self.size // 8, left : left + self.size // 4] = texture[
-                self.size // 8 : -self.size // 8, : self.size // 4
-            ]
-            yield frame
-
-    def background(self) -> Iterator[np.ndarray]:
-        """Background frames, uint8 (size, size, 3)."""
-        for i in range(self.count):
-            yield self._large(self._picture(i))
-
-    def _large(self, picture: np.ndarray) -> np.ndarray:
-        return np.asarray(Image.fromarray(picture).resize((self.size, self.size), Image.Resampling.BILINEAR))
 
 
 def timed(run: Callable[[], Any], repeats: int) -> float:
@@ -239,32 +207,36 @@ class Benchmark:
         pipeline = self.pipeline
         size = inputs.size
         sampling = Sampling(size, size, steps or self.args.steps, self.args.guidance)
-        marks: list[float] = []
-
-        def mark(*_: Any) -> None:
-            if len(marks) < 1:
-                torch.cuda.synchronize()
-                marks.append(time.perf_counter())
-
-        self._warm_autoencoder()
-        with self.report.section(name):
+        self._warm_autoencoder(name)
+        with self.report.section(name), self._encoding_timed() as encoded:
             started = time.perf_counter()
             latents = pipeline.denoise(
-                inputs.reference,
-                inputs.pose(),
-                inputs.background(),
-                sampling,
-                latents=inputs.noise,
-                callback_on_step_end=mark,
+                inputs.reference, inputs.pose(), inputs.background(), sampling, latents=inputs.noise
             )
             denoised = self._elapsed(started)
             video = self._collect(pipeline.decode(latents), inputs.count)
             decoded = self._elapsed(started)
-        one_step = (denoised - (marks[0] - started)) / max(1, sampling.steps - 1)
-        self._parts(name, marks[0] - started - one_step, denoised, decoded)
+        self._parts(name, encoded[0] - started, denoised, decoded)
         if inputs.count in self.eager_videos and steps is None:
             decibels = psnr(video, self.eager_videos[inputs.count])
             self.report.add(f"{name}, PSNR to eager (first {len(video)} frames)", decibels, "dB")
+
+    @contextmanager
+    def _encoding_timed(self) -> Iterator[list[float]]:
+        """Gives, once a clip has been encoded within the block, the time when it was."""
+        encode, ends = self.pipeline.encode, []
+
+        def timed_encode(*args: Any, **kwargs: Any) -> Any:
+            inputs = encode(*args, **kwargs)
+            torch.cuda.synchronize()
+            ends.append(time.perf_counter())
+            return inputs
+
+        self.pipeline.encode = timed_encode  # type: ignore[method-assign]
+        try:
+            yield ends
+        finally:
+            del self.pipeline.encode
 
     def single_precision(self) -> None:
         """One forward of few frames in float32 (no TensorFloat-32): fast against eager, and half types."""
@@ -278,6 +250,7 @@ class Benchmark:
         condition = self._fast_inputs(full)
         fast = full.denoising_unet(sample, time_, pose, condition)
         self.report.add("float32, fast to eager, one forward, relative", relative(fast, expected))
+        full.denoising_unet.fuse_projections()
         for dtype in (torch.float16, torch.bfloat16):
             full.to(dtype)
             half = full.denoising_unet(sample.to(dtype), time_, pose.to(dtype), self._fast_inputs(full))
@@ -311,7 +284,7 @@ class Benchmark:
         pose = pose.to(dtype).contiguous(memory_format=torch.channels_last)
         return sample.to(dtype), time_, pose
 
-    def _warm_autoencoder(self) -> None:
+    def _warm_autoencoder(self, name: str) -> None:
         """Compile the autoencoder's networks before a clip is timed."""
         size, latent = self.args.size, self.args.size // 8
         started = time.perf_counter()
@@ -324,7 +297,7 @@ class Benchmark:
             )
         )
         torch.cuda.synchronize()
-        self.report.add("autoencoder warm-up", time.perf_counter() - started, "s")
+        self.report.add(f"{name}, autoencoder warm-up before", time.perf_counter() - started, "s")
 
     def _collect(self, frames: Iterator[np.ndarray], count: int) -> np.ndarray:
         """Take all frames, keep those of one window."""
@@ -340,6 +313,7 @@ class Benchmark:
         self.report.add(f"{name}, encoding", encoded, "s")
         self.report.add(f"{name}, denoising", denoised - encoded, "s")
         self.report.add(f"{name}, decoding", decoded - denoised, "s")
+        self.report.add(f"{name}, total", decoded, "s")
 
     def _step_report(self, name: str, milliseconds: float, tera: float) -> None:
         windows = len(closed_windows(self.args.frames))
@@ -368,13 +342,19 @@ def main() -> None:
     parser.add_argument("--compile-vae", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--vae-batch", type=int, default=4)
     parser.add_argument("--kept-poses", type=int, default=160, help="frames whose pose features are kept")
-    parser.add_argument("--kernel", help="force one attention kernel: cudnn, flash, efficient, triton")
+    parser.add_argument(
+        "--kernel", help="force one kernel by its name in the log: cudnn, flash, efficient..."
+    )
     parser.add_argument("--repeats", type=int, default=5, help="timed window-steps")
     parser.add_argument("--profile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "mimo-compiled")
     parser.add_argument("--output", type=Path, help="write the numbers as JSON")
     args = parser.parse_args()
     logging.basicConfig(format="%(message)s")
+    # PyTorch's attention says of each kernel that it cannot use why, whenever the choice tries it.
+    warnings.filterwarnings(
+        "ignore", message=".*(not used because|runtime disabled|Expected query|attention).*"
+    )
     logging.getLogger("mimo").setLevel(logging.INFO)
     report = Report()
     report.add("device", f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
