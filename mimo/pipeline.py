@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,14 @@ from mimo.diffusion.frames import Frame, FrameStore, as_pixels, resized
 from mimo.diffusion.offload import Offload, Phase
 from mimo.diffusion.prediction import ClipPredictor
 from mimo.diffusion.presets import PRESETS, Preset
+from mimo.diffusion.quantisation import obstacle, use_fp8
 from mimo.diffusion.sampling import ClipInputs, Sampling
 from mimo.diffusion.solvers import history, restore_history, set_steps, solver
 from mimo.models.denoising import DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
 from mimo.models.reference import ReferenceUNet
+
+logger = logging.getLogger(__name__)
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 Callback = Callable[["MimoPipeline", int, Tensor, dict[str, Tensor]], "dict[str, Tensor] | None"]
@@ -225,6 +229,7 @@ class MimoPipeline(DiffusionPipeline):
             ValueError: sizes, window or numbers of frames do not fit.
         """
         self._check(sampling)
+        self._use_fp8(sampling.fp8)
         inputs = self.encode(reference_image, pose_images, background_images, sampling)
         predictor = ClipPredictor(
             self.denoising_unet,
@@ -316,6 +321,19 @@ class MimoPipeline(DiffusionPipeline):
     def _enter(self, phase: Phase) -> None:
         if self.offload is not None:
             self.offload.enter(phase)
+
+    def obstacle_to_fp8(self) -> str | None:
+        """Why a sampling's ``fp8`` would not be followed; None when it would."""
+        if self.offload is not None:
+            return "fp8 needs all networks on the GPU all the time; the usual precision is used"
+        return obstacle(self._execution_device)
+
+    def _use_fp8(self, wanted: bool) -> None:
+        """Follow a sampling's ``fp8`` if that is possible."""
+        reason = self.obstacle_to_fp8() if wanted else None
+        if reason is not None:
+            logger.warning(reason)
+        use_fp8(self.denoising_unet, wanted and reason is None)
 
     def _check(self, sampling: Sampling) -> None:
         scale, limit = self.vae_scale_factor, self.denoising_unet.config.motion_max_seq_length

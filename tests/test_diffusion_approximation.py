@@ -11,6 +11,7 @@ from PIL import Image
 from mimo.diffusion.checkpoints import SCHEDULER
 from mimo.diffusion.feature_store import FeatureStore
 from mimo.diffusion.presets import PRESETS
+from mimo.diffusion.quantisation import product, quantised, use_fp8
 from mimo.diffusion.sampling import Sampling
 from mimo.diffusion.solvers import set_steps, solver
 from mimo.pipeline import MimoPipeline
@@ -247,3 +248,46 @@ def test_a_preset_can_be_overridden_in_the_call(pipeline, work):
     pipeline(REFERENCE, *clip(2), num_inference_steps=3, cache_interval=1, **arguments)
     assert len(work) == 3
     assert {call[1] for call in work} == {"F"}
+
+
+def test_rows_in_8_bits_keep_their_largest_value_and_16ths_of_the_others():
+    rows = torch.randn((5, 64), generator=torch.Generator().manual_seed(1)) * torch.tensor(
+        [[1e-4], [1], [9], [0], [1e4]]
+    )
+    values, scale = quantised(rows)
+    back = values.float() * scale
+    assert values.dtype == torch.float8_e4m3fn
+    assert torch.allclose(back.abs().amax(1), rows.abs().amax(1))
+    assert ((back - rows).abs() <= rows.abs() / 16 + scale / 512).all()
+
+
+def test_a_product_in_8_bits_is_that_of_the_rounded_values():
+    generator = torch.Generator().manual_seed(1)
+    x, weight = torch.randn((7, 48), generator=generator), torch.randn((32, 48), generator=generator)
+    (x8, x_scale), (weight8, weight_scale) = quantised(x), quantised(weight)
+    expected = (x8.float() * x_scale) @ (weight8.float() * weight_scale).T
+    result = product(x, weight8, weight_scale).float()
+    assert (result - expected).abs().max() <= expected.abs().max() / 200
+    assert 0.005 < (result - x @ weight.T).norm() / (x @ weight.T).norm() < 0.06
+
+
+def test_feed_forwards_run_in_8_bits_and_as_before(pipeline):
+    unet, generator = pipeline.denoising_unet, torch.Generator().manual_seed(2)
+    sample, time = torch.randn((1, 8, 3, 5, 9), generator=generator), torch.tensor([423])
+    condition = pipeline.encode(REFERENCE, *clip(3), Sampling(72, 40)).condition
+    with torch.no_grad():
+        exact = unet(sample, time, None, condition)
+        assert use_fp8(unet, True, least_channels=64) == 17
+        one_level = unet(sample, time, None, condition)
+        assert use_fp8(unet, True, least_channels=1) == 37
+        eight_bits = unet(sample, time, None, condition)
+        assert use_fp8(unet, False) == 0
+        assert torch.equal(unet(sample, time, None, condition), exact)
+    errors = [float((result - exact).norm() / exact.norm()) for result in (one_level, eight_bits)]
+    assert 1e-4 < errors[0] < errors[1] < 0.2
+
+
+def test_without_fitting_gpu_fp8_says_so_and_changes_nothing(pipeline, caplog):
+    exact = denoise(pipeline, steps=2)
+    assert torch.equal(denoise(pipeline, steps=2, fp8=True), exact)
+    assert "fp8 needs a GPU (networks are on the cpu); the usual precision is used" in caplog.text

@@ -48,6 +48,11 @@ class ApproximationSettings(StageSettings):
         1, ge=1, le=11, description="layers of the part of the network that is computed in every step"
     )
 
+    fp8: bool = Field(
+        False,
+        description="wide feed-forwards in 8 bits, on GPUs that have it (compute capability 8.9 and above)",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _with_preset(cls, values: Any) -> Any:

@@ -10,7 +10,7 @@ import logging
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention import BasicTransformerBlock, FeedForward
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,10 @@ _LEAST_CHANNELS = 640
 
 
 class QuantisedFeedForward(nn.Module):
-    """Layer norm, gated feed-forward and residual of a transformer block, with both products in 8 bits.
+    """A gated feed-forward (GEGLU) with both products in 8 bits.
 
     Args:
-        block: its norm and feed-forward, in any precision.
+        module: the feed-forward, in any precision.
     """
 
     gate_weight: Tensor
@@ -33,41 +33,34 @@ class QuantisedFeedForward(nn.Module):
     gate_bias: Tensor
     out_weight: Tensor
     out_scale: Tensor
-    out_bias: Tensor
 
-    def __init__(self, block: BasicTransformerBlock) -> None:
+    def __init__(self, module: FeedForward) -> None:
         super().__init__()
-        norm, gate, out = block.norm3, block.ff.net[0].proj, block.ff.net[2]
-        weight = gate.weight.float()
-        self.epsilon = norm.eps
-        self._keep("gate", weight * norm.weight.float(), gate.bias.float() + weight @ norm.bias.float())
-        self._keep("out", out.weight.float(), out.bias.float())
-
-    def _keep(self, name: str, weight: Tensor, bias: Tensor) -> None:
-        values, scales = quantised(weight)
-        for part, tensor in (("weight", values), ("scale", scales), ("bias", bias)):
-            self.register_buffer(f"{name}_{part}", tensor, persistent=False)
+        gate, out = module.net[0].proj, module.net[2]
+        for name, layer in (("gate", gate), ("out", out)):
+            weight, scale = quantised(layer.weight.float())
+            self.register_buffer(f"{name}_weight", weight, persistent=False)
+            self.register_buffer(f"{name}_scale", scale, persistent=False)
+        self.register_buffer("gate_bias", gate.bias.float(), persistent=False)
 
     def forward(self, tokens: Tensor, limit: int) -> Tensor:
         """Compute, in parts of the batch where the inner tensor would be large.
 
         Args:
-            tokens: (n, tokens, channels).
+            tokens: (n, tokens, channels), normalised.
             limit: values of `tokens` that may go through at a time.
 
         Returns:
-            (n, tokens, channels), with the residual.
+            (n, tokens, channels), without the last bias.
         """
         count = min(len(tokens), max(1, -(-tokens.numel() // limit)))
         return torch.cat([self._part(part) for part in tokens.chunk(count)])
 
     def _part(self, tokens: Tensor) -> Tensor:
-        x = tokens.flatten(0, 1)
-        normed = F.layer_norm(x.float(), x.shape[-1:], eps=self.epsilon)
-        both = product(normed, self.gate_weight, self.gate_scale).float() + self.gate_bias
-        hidden, gate = both.chunk(2, dim=-1)
-        out = product(hidden * F.gelu(gate), self.out_weight, self.out_scale).float() + self.out_bias
-        return (x + out).to(x.dtype).view_as(tokens)
+        both = product(tokens.flatten(0, 1).float(), self.gate_weight, self.gate_scale)
+        hidden, gate = (both.float() + self.gate_bias).chunk(2, dim=-1)
+        out = product(hidden * F.gelu(gate), self.out_weight, self.out_scale)
+        return out.to(tokens.dtype).view_as(tokens)
 
 
 def quantised(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,10 +116,10 @@ def use_fp8(net: nn.Module, wanted: bool, *, least_channels: int = _LEAST_CHANNE
     """
     count = 0
     for block in net.modules():
-        if isinstance(block, BasicTransformerBlock) and block.norm3.normalized_shape[0] >= least_channels:
-            if wanted and not hasattr(block.ff, "in_8_bits"):
-                block.ff.in_8_bits = QuantisedFeedForward(block)
-            if hasattr(block.ff, "in_8_bits"):
-                block.ff.use_8_bits = wanted
-                count += wanted
+        if isinstance(block, BasicTransformerBlock):
+            chosen = wanted and block.norm3.normalized_shape[0] >= least_channels
+            if chosen and not hasattr(block.ff, "in_8_bits"):
+                block.ff.in_8_bits = QuantisedFeedForward(block.ff)
+            block.ff.use_8_bits = chosen
+            count += chosen
     return count

@@ -48,6 +48,7 @@ class Sampling:
         cache_interval: the whole network runs in every so many steps; in between only its shallow branch
             does, on deep features of the last full step (DeepCache, Ma et al., CVPR 2024).
         cache_branch: layers of the up path in the shallow branch, and one less of the down path.
+        fp8: wide feed-forwards in 8 bits, see `mimo.diffusion.quantisation`.
     """
 
     width: int
@@ -64,6 +65,7 @@ class Sampling:
     kept_guidance: bool = False
     cache_interval: int = 1
     cache_branch: int = 1
+    fp8: bool = False
 
     def __post_init__(self) -> None:
         start, end = self.guided_share

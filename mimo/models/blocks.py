@@ -113,6 +113,11 @@ class _Sum:
             product = [F.linear(part, weight, bias) for part in parts]
             self.tensor = self.tensor + (product[0] if len(parts) == 1 else torch.cat(product))
 
+    def add_made(self, product: Tensor) -> None:
+        """Add the next product, made elsewhere without its bias."""
+        bias, *self._coming = self._coming
+        self.tensor = self.tensor + (product if self._early else product + bias)
+
     def shift(self, constant: Tensor) -> None:
         """Add something; in 16 bits only to `value`, not to the tensor."""
         if self._early:
@@ -160,7 +165,7 @@ def spatial(
         tokens.tensor = tokens.tensor.repeat(rows, 1, 1)
     tokens.add([part.flatten(2) for part in attended], block.attn1.to_out[0].weight)
     tokens.shift(cross)
-    tokens.add(*_feed_forward(block.ff, block.norm3(tokens.value)))
+    _add_feed_forward(tokens, block)
     out.add([tokens.tensor], last.weight.flatten(1))
     return _picture(out.tensor, *size)
 
@@ -189,7 +194,7 @@ def temporal(module: AnimateDiffTransformer3D, x: Tensor, frames: int, *, biased
         normed = norm(tokens.value).unflatten(0, (-1, frames)) + position
         attended = temporal_attention(*_project(attention, normed))
         tokens.add([attended.flatten(0, 1).flatten(2)], attention.to_out[0].weight)
-    tokens.add(*_feed_forward(block.ff, block.norm3(tokens.value)))
+    _add_feed_forward(tokens, block)
     out.add([tokens.tensor], last.weight)
     return _picture(out.tensor, *x.shape[2:])
 
@@ -219,6 +224,15 @@ def _attend(
         self_attention(query[first], key[first], value[first]),
         reference_attention(query[second], key[second], value[second], bank_key, bank_value),
     ]
+
+
+def _add_feed_forward(tokens: _Sum, block: BasicTransformerBlock) -> None:
+    """Add a block's feed-forward, in 8 bits where `mimo.diffusion.quantisation.use_fp8` wants that."""
+    normed = block.norm3(tokens.value)
+    if getattr(block.ff, "use_8_bits", False):
+        tokens.add_made(block.ff.in_8_bits(normed, _FEED_FORWARD_VALUES))
+    else:
+        tokens.add(*_feed_forward(block.ff, normed))
 
 
 def _feed_forward(module: FeedForward, tokens: Tensor) -> tuple[list[Tensor], Tensor]:
