@@ -21,6 +21,8 @@ from numpy._core.multiarray import _reconstruct, scalar
 from mimo.stage import Rejected
 
 LARGEST = 2 << 30  # bytes that a packed file may unpack to
+DAMAGED = (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, zlib.error)
+"""What reading a damaged file may end with."""
 
 # What Python 2 and 3 call the harmless parts that arrays and containers are made of.
 _BUILTIN: dict[str, Any] = {
@@ -33,10 +35,14 @@ _BUILTIN: dict[str, Any] = {
 }
 
 
+class Refused(pickle.UnpicklingError):
+    """A pickle asks for what no harmless file needs."""
+
+
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """What Python 3 pickles bytes with for protocol 2; only Latin-1 occurs."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding}")
+        raise Refused(f"encoding {encoding}")
     return text.encode("latin1")
 
 
@@ -50,7 +56,7 @@ def _from_bytes(
 def _rebuilt(cls: Any, base: type, state: Any) -> Any:
     """`copyreg._reconstructor` for classes that are built on nothing else."""
     if base is not object:
-        raise pickle.UnpicklingError(f"{cls.__name__} built on {base.__name__}")
+        raise Refused(f"{cls.__name__} built on {base.__name__}")
     return cls.__new__(cls)
 
 
@@ -168,24 +174,24 @@ class Unpickler(_PythonUnpickler):
         """The harmless thing of that name; anything else ends the reading."""
         found = self.more.get((module, name)) or _HARMLESS.get((module, name)) or _foreign_array(module, name)
         if found is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no such file needs")
+            raise Refused(f"it asks for {module}.{name}, which no such file needs")
         return found
 
     def load_build(self) -> None:
         """Give an object its state; a class or function gets none."""
         if callable(self.stack[-2]):
-            raise pickle.UnpicklingError("it changes a function or class")
+            raise Refused("it changes a function or class")
         super().load_build()
 
     dispatch = _PythonUnpickler.dispatch | {pickle.BUILD[0]: load_build}
 
     def get_extension(self, code: int) -> None:
         """Refused: codes are short for arbitrary names."""
-        raise pickle.UnpicklingError("it uses extension codes")
+        raise Refused("it uses extension codes")
 
     def persistent_load(self, pid: Any) -> None:
         """Refused."""
-        raise pickle.UnpicklingError("it refers to other objects")
+        raise Refused("it refers to other objects")
 
 
 class JoblibArray(Stored):
@@ -263,11 +269,11 @@ def _guarded(path: Path, what: str, read: Callable[[IO[bytes]], Any]) -> Any:
     try:
         with path.open("rb") as file:
             return read(file)
-    except pickle.UnpicklingError as error:
+    except Refused as error:
         raise Rejected(f"{path}: refused as {what}: {error}; get the file from its own site") from error
     except OSError as error:
         raise Rejected(f"{path}: cannot be read ({error.strerror or error}); needs {what}") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, zlib.error) as error:
+    except (pickle.UnpicklingError, *DAMAGED) as error:
         raise Rejected(f"{path}: not {what} ({type(error).__name__}: {error}), or damaged") from error
 
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from mimo.restricted_pickle import Unpickler
+from mimo.restricted_pickle import DAMAGED, Refused, Unpickler
 from mimo.stage import Rejected
 
 # Packages whose objects training leaves in a checkpoint beside the tensors. They become inert stand-ins.
@@ -76,7 +76,7 @@ class _TensorUnpickler(Unpickler):
         """See `mimo.restricted_pickle.Unpickler.find_class`."""
         try:
             return super().find_class(module, name)
-        except pickle.UnpicklingError:
+        except Refused:
             if f"{module}.{name}".startswith(BYSTANDERS):
                 return Bystander
             raise
@@ -106,9 +106,9 @@ def read_state(path: Path, what: str) -> dict[str, Tensor]:
         content = torch.load(
             path, map_location="cpu", pickle_module=_RESTRICTED, weights_only=False, mmap=packed
         )
-    except pickle.UnpicklingError as error:
+    except Refused as error:
         raise Rejected(f"{path}: refused as {what}: {error}; get it from its own site") from error
-    except (RuntimeError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+    except (pickle.UnpicklingError, RuntimeError, *DAMAGED) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Rejected(f"{path}: not {what}, or damaged ({reason}); download it again") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
