@@ -1,6 +1,6 @@
 """Makes ``golden.npz``: what the published networks compute, by an independent implementation of them.
 
-    pip install --no-deps pytorchcv==0.0.74      # in an environment of its own; torch, numpy, requests besides
+    pip install --no-deps pytorchcv==0.0.74     # in an environment of its own; torch, numpy, requests besides
     python -m tests.golden_propainter.make       # from the repository's root
 
 pytorchcv (MIT) holds ProPainter's networks under other names. Its networks get the weights of
@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from tests import propainter_material as material
 
-NEIGHBOURS = 5
-REFERENCE_STRIDE = 10
+NEIGHBOURS, REFERENCE_STRIDE = 3, 4
+"""Of the whole clip, which is short and must have references too; 5 and 10 as released."""
+CLIP_ITERATIONS = 3
 
 
 class DeformConv2d(nn.Module):
@@ -180,6 +181,7 @@ def generator_name(key: str) -> str | None:
 
 def whole_clip(networks: types.SimpleNamespace, frames: Tensor, holes: Tensor) -> dict[str, Tensor]:
     """The released inference on a clip that fits into one sub-video; `pixels` are 0..255, unrounded."""
+    networks.raft.iters = CLIP_ITERATIONS
     flow = networks.flow(networks.raft, frames)
     completed, _ = networks.complete(networks.completion, flow, torch.cat((holes[:-1], holes[1:]), dim=1))
     found, left = networks.propagation(frames, holes, completed)
@@ -213,7 +215,7 @@ def main() -> None:
     golden["generated"] = networks.generator(
         frames[None], (holes * (frames[:, :1] > 0))[None], holes[None], both[None, :4], 5
     )[0]
-    frames, holes = material.clip(12, 128, 128)
+    frames, holes = material.clip(8, 128, 128)
     whole = whole_clip(networks, frames, holes)
     golden |= {f"clip_{name}": value for name, value in whole.items()}
     for name, value in golden.items():

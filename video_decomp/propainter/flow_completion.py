@@ -15,30 +15,33 @@ REACH = 5
 
 
 class FlowCompletion(nn.Module):
-    """Completes flow in a hole, with memory of the frames before and after."""
+    """Completes flow in a hole, with memory of the frames before and after.
 
-    def __init__(self) -> None:
+    Args:
+        channels: of the deepest features, a multiple of 16.
+    """
+
+    def __init__(self, channels: int = 128) -> None:
         super().__init__()
+        half, quarter = channels // 2, channels // 4
         self.downsample = nn.Sequential(
-            nn.Conv3d(3, 32, (1, 5, 5), (1, 2, 2), (0, 2, 2), padding_mode="replicate"), nn.LeakyReLU(0.2)
+            nn.Conv3d(3, quarter, (1, 5, 5), (1, 2, 2), (0, 2, 2), padding_mode="replicate"),
+            nn.LeakyReLU(0.2),
         )
-        self.encoder1 = nn.Sequential(
-            _Separable(32, 32, 1), nn.LeakyReLU(0.2), _Separable(32, 64, 2), nn.LeakyReLU(0.2)
-        )
-        self.encoder2 = nn.Sequential(
-            _Separable(64, 64, 1), nn.LeakyReLU(0.2), _Separable(64, 128, 2), nn.LeakyReLU(0.2)
-        )
+        self.encoder1 = _encoder(quarter, half)
+        self.encoder2 = _encoder(half, channels)
         dilated: list[nn.Module] = []
         for step in (3, 2, 1):
+            dilation = (1, step, step)
             dilated += [
-                nn.Conv3d(128, 128, (1, 3, 3), 1, (0, step, step), (1, step, step)),
+                nn.Conv3d(channels, channels, (1, 3, 3), 1, (0, step, step), dilation),
                 nn.LeakyReLU(0.2),
             ]
         self.mid_dilation = nn.Sequential(*dilated)
-        self.feat_prop_module = _Propagation(128)
-        self.decoder2 = _decoder(128, 64, nn.LeakyReLU(0.2))
-        self.decoder1 = _decoder(64, 32, nn.LeakyReLU(0.2))
-        self.upsample = _decoder(32, 2)
+        self.feat_prop_module = _Propagation(channels)
+        self.decoder2 = _decoder(channels, half, nn.LeakyReLU(0.2))
+        self.decoder1 = _decoder(half, quarter, nn.LeakyReLU(0.2))
+        self.upsample = _decoder(quarter, 2)
         self.edgeDetector = _EdgeDetector()
 
     def complete(self, forward: Tensor, backward: Tensor, holes: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,6 +89,12 @@ class FlowCompletion(nn.Module):
             deep = self.mid_dilation(self.encoder2(middle)[:, :, own])
             eighth.append(deep[0].transpose(0, 1))
         return torch.cat(quarter), torch.cat(eighth)
+
+
+def _encoder(channels: int, out: int) -> nn.Sequential:
+    return nn.Sequential(
+        _Separable(channels, channels, 1), nn.LeakyReLU(0.2), _Separable(channels, out, 2), nn.LeakyReLU(0.2)
+    )
 
 
 class _Separable(nn.Module):
