@@ -36,6 +36,10 @@ class Scene:
     grain: float
 
 
+NOWHERE = Scene(np.zeros(3, np.float32), Tone(0.0, 255.0, np.ones(3, np.float32)), 128.0, 1.0, 0.0)
+"""No scene at all, as behind an animation on white: nothing to take light, tone or grain from."""
+
+
 def measure(template: Template, motion: Motion) -> Scene:
     """Look at frames spread over the clip in which the person is seen."""
     numbers = template.frame_numbers

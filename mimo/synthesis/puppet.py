@@ -20,7 +20,7 @@ from mimo.puppet.lift import Puppet, lift
 from mimo.puppet.light import Tone, blur_to_match, exposure, tone_table
 from mimo.puppet.render import Layer, Renderer, contact_shadow
 from mimo.puppet.retarget import Retarget, feet, retarget
-from mimo.puppet.scene import Scene, measure
+from mimo.puppet.scene import NOWHERE, Scene, measure
 from mimo.stage import Rejected, StageSettings
 from mimo.synthesis.interface import Job
 from mimo.template import Template
@@ -58,6 +58,9 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     """
     template = job.template
     motion = _motion(template)
+    has_scene = "mask" in template.videos
+    if not has_scene:
+        settings = settings.model_copy(update={"relight": 0.0, "tone": 0.0, "sharpness": "picture"})
     job.weights.append(WEIGHTS)
     puppet = lift(job.character, settings.relight)
     job.metrics.update(puppet.metrics)
@@ -68,7 +71,7 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
         )
     scale = float(np.ptp(motion.rest_vertices[:, 2])) / puppet.height if settings.size == "driver" else 1.0
     actor = retarget(puppet.body, scale, motion)
-    scene = measure(template, motion)
+    scene = measure(template, motion) if has_scene else NOWHERE
     job.metrics["scene"] = {
         "light": [round(float(value), 3) for value in scene.light],
         "grain": round(scene.grain, 2),
