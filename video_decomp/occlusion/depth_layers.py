@@ -23,11 +23,10 @@ from video_decomp.occlusion.interface import Occlusion
 from video_decomp.occlusion.layering import Drawing, Networks, Seed, find_layers, soften_by_colours
 from video_decomp.occlusion.layers import LayerRules
 from video_decomp.occlusion.segments import MaskSettings
+from video_decomp.sam2.interface import Prompt
+from video_decomp.sam2.settings import MATTING, SAM
 
 DEPTH = {"small": "depth-anything-v2-small", "large": "depth-anything-v2-large"}
-SAM2 = "sam2.1-hiera-large"
-SAM = "sam-vit-h"
-VITMATTE = "vitmatte-small"
 """Names in the weights registry."""
 
 
@@ -40,8 +39,11 @@ class Settings(LayerRules, MaskSettings):
     depth_weights: Path | None = Field(
         None, description="folder of a Depth Anything network; null: the registry's, by `depth`"
     )
+    sam2_size: Literal["tiny", "small", "base-plus", "large"] = Field(
+        "large", description="of the registry's SAM 2.1; smaller ones are faster and less exact"
+    )
     sam2_weights: Path | None = Field(
-        None, description="SAM 2.1: folder or Meta's .pt file; null: the registry's large one"
+        None, description="SAM 2.1: folder or Meta's .pt file; null: the registry's, by `sam2_size`"
     )
     segments: Literal["sam2.1", "sam"] = Field(
         "sam2.1",
@@ -73,9 +75,14 @@ class Settings(LayerRules, MaskSettings):
 
     def weight_files(self) -> dict[str, Path | None]:
         """Entries of the registry that are loaded, with what the user gives in their place."""
-        files: dict[str, Path | None] = {DEPTH[self.depth]: self.depth_weights, SAM2: self.sam2_weights}
+        files: dict[str, Path | None] = {DEPTH[self.depth]: self.depth_weights, self.sam2: self.sam2_weights}
         files |= {SAM: self.sam_weights} if self.segments == "sam" else {}
-        return files | ({VITMATTE: self.vitmatte_weights} if self.edges == "vitmatte" else {})
+        return files | ({MATTING: self.vitmatte_weights} if self.edges == "vitmatte" else {})
+
+    @property
+    def sam2(self) -> str:
+        """Name of SAM 2.1 in the registry."""
+        return f"sam2.1-hiera-{self.sam2_size}"
 
 
 def find_occluders(frames: VideoReader, masks: VideoReader, motion: Motion, settings: Settings) -> Occlusion:
@@ -107,7 +114,7 @@ def load(places: dict[str, Path], settings: Settings) -> tuple[Networks, Drawing
     from video_decomp.sam2.loading import load_image_network, load_matting, load_video_network
     from video_decomp.sam2.matting import EdgeMatter
     from video_decomp.sam2.network import prepared
-    from video_decomp.sam2.tracker import Prompt, VideoTracker
+    from video_decomp.sam2.tracker import VideoTracker
 
     name, dtype = resolve(settings.device, settings.precision)
     device = torch.device(name)
@@ -116,7 +123,7 @@ def load(places: dict[str, Path], settings: Settings) -> tuple[Networks, Drawing
     )
     # SAM 2 was trained and is released for bfloat16; its memories leave the range of float16.
     sam_dtype = torch.bfloat16 if dtype == torch.float16 else dtype
-    model = prepared(load_video_network(places[SAM2]), device, sam_dtype)
+    model = prepared(load_video_network(places[settings.sam2]), device, sam_dtype)
     asked = prepared(load_image_network(places[SAM]), device, sam_dtype) if SAM in places else model
     tracker = VideoTracker(model, settings.tracker_batch)
 
@@ -129,6 +136,6 @@ def load(places: dict[str, Path], settings: Settings) -> tuple[Networks, Drawing
         "colours": partial(soften_by_colours, error=settings.edge_error),
     }
     if settings.edges == "vitmatte":
-        soften["vitmatte"] = EdgeMatter(prepared(load_matting(places[VITMATTE]), device, dtype)).alpha
+        soften["vitmatte"] = EdgeMatter(prepared(load_matting(places[MATTING]), device, torch.float32)).alpha
     networks = Networks(AutomaticMasks(prompted(asked), settings), depth, follow)
     return networks, Drawing(settings.every_frame, soften[settings.edges])

@@ -22,6 +22,7 @@ from video_decomp.occlusion.interface import Occluder, Occlusion
 from video_decomp.occlusion.key_frames import key_frames
 from video_decomp.occlusion.layers import FrameLayers, LayerRules, is_known, mean_margin, things_in_front
 from video_decomp.sam2.spill import MaskSpill
+from video_decomp.sam2.streams import ahead, batches
 from video_decomp.segmentation.edges import refine
 
 DEPTH_BATCH = 8
@@ -227,14 +228,8 @@ def _judge(
 
 
 def _depths(frames: VideoReader, networks: Networks) -> Iterator[np.ndarray]:
-    """Depth (h', w') of every frame, computed a few frames at a time."""
-    batch: list[np.ndarray] = []
-    for image in frames:
-        batch.append(image)
-        if len(batch) == DEPTH_BATCH:
-            yield from networks.depth(batch)
-            batch = []
-    if batch:
+    """Depth (h', w') of every frame, a few at a time, decoded while the network works."""
+    for batch in ahead(batches(frames, DEPTH_BATCH), 2):
         yield from networks.depth(batch)
 
 
