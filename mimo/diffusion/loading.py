@@ -126,6 +126,15 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
+def rest() -> None:
+    """Leave the GPU to others as far as the kept pipeline's placement allows, until the next clip."""
+    for kept in _kept:
+        if kept.pipeline.offload is not None:
+            kept.pipeline.offload.leave()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def fit(pipeline: MimoPipeline, plan: Plan) -> None:
     """Let a pipeline compute a clip as planned."""
     pipeline.vae_batch = plan.vae_batch

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mimo.fingerprint import ROOT, fingerprint
+from mimo.stage import EXIT_REJECTED, Rejected
 
 RUN = "MIMO_RUN_PID"
 """Environment variable with the process that the worker is not to outlive."""
@@ -103,7 +104,12 @@ def hand_over(order: Order, run: int, keep_loaded: float) -> int:
         The exit code that making it here would have had.
     """
     for _ in range(_ATTEMPTS):
-        with _connected(order, run, keep_loaded) as connection:
+        try:
+            connection = _connected(order, run, keep_loaded)
+        except Rejected as error:
+            print(f"REJECTED: {error}", file=sys.stderr)
+            return EXIT_REJECTED
+        with connection:
             replies = connection.makefile("r", encoding="utf-8")
             try:
                 sys.stdout.flush()
@@ -131,7 +137,7 @@ def runtime_folder() -> Path:
     """Folder of the sockets, which nobody else may enter.
 
     Raises:
-        PermissionError: it exists and is somebody else's.
+        Rejected: it exists and others may enter, or it is somebody else's.
     """
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     if len(base) > _LONGEST_BASE:
@@ -141,7 +147,7 @@ def runtime_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise PermissionError(f"{folder}: must be a folder that only you may enter; remove it")
+        raise Rejected(f"{folder}: must be a folder that only you may enter; remove it")
     return folder
 
 

@@ -75,6 +75,11 @@ class Settings(ApproximationSettings):
     vae_batch: int = Field(
         4, ge=1, le=32, description="pictures through the autoencoder at a time, at most; 1 GiB each"
     )
+    keep_loaded: float = Field(
+        60,
+        ge=0,
+        description="seconds that the networks stay loaded for the next clip of the same run; 0: not at all",
+    )
     resume: bool = Field(True, description="an interrupted video goes on from its last finished step")
 
     def weight_files(self) -> dict[str, Path | None]:
@@ -237,8 +242,11 @@ def _decoded(
     """The latents' frames, float32 in [0, 1]."""
     import torch
 
+    from mimo.diffusion.loading import rest
+
     with _memory_suffices(settings, sizing):
         yield from pipeline.decode(latents)
+    rest()
     if torch.cuda.is_available():
         job.metrics["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 2)
 
