@@ -12,7 +12,7 @@ from pathlib import Path
 from mimo.character import RECORD, Character
 from mimo.files import sha256
 from mimo.fingerprint import ROOT, fingerprint
-from mimo.licences import licence_lines
+from mimo.licences import cautions, summary
 from mimo.stage import EXIT_REJECTED, Rejected, backend_arguments, run
 from mimo.synthesis.rendering import make_video
 from mimo.template import Template
@@ -57,8 +57,8 @@ def make_one_video(
         character = Character.load(prepared(args.character, args.character_backend))
         make_video(template, character, args.output, backend, args.settings)
         record = json.loads(args.output.with_suffix(".json").read_bytes())
-        for line in licence_lines([*record["weights"], *character.record.weights]):
-            print(line, file=sys.stderr)
+        names = [*record["weights"], *character.record.weights]
+        print(summary(names), *cautions(names), sep="\n", file=sys.stderr)
 
     return run(work)
 

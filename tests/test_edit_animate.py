@@ -80,7 +80,7 @@ def test_animate_with_the_diffusion_backend(small, golden_weights, tmp_path, cap
     shutil.copy(small / "dance" / "sdc.mp4", tmp_path / "solo dance.mp4")
     words = [small / "character", *SMALL, "--weights", golden_weights]
     assert run(animate.main, tmp_path / "solo dance.mp4", *words, "-o", tmp_path / "out.mp4") == 0
-    assert "NOT FOR COMMERCIAL USE as it stands: mimo-denoising-unet" in capsys.readouterr().err
+    assert "NOT FOR COMMERCIAL USE: the terms of mimo-denoising-unet" in capsys.readouterr().err
     frames = list(VideoReader(tmp_path / "out.mp4"))
     assert len(frames) == COUNT
     assert frames[0].shape == (HEIGHT, WIDTH, 3)

@@ -89,7 +89,8 @@ def project(tmp_path, monkeypatch):
     write_json(Path("prepared/anna/character.json"), {"stage": "character", "backend": "mediapipe"})
     write_video(Path("results/walk/anna.mp4"))
     write_json(
-        Path("results/walk/anna.json"), {"stage": "synthesis", "backend": "puppet", "metrics": {"frames": 8}}
+        Path("results/walk/anna.json"),
+        {"stage": "synthesis", "backend": "mimo", "metrics": {"frames": 8}, "weights": ["mimo-pose-guider"]},
     )
 
     write_json(Path("templates/nobody/records/ingest.json"), {"metrics": {"frames": 8}})
@@ -125,6 +126,10 @@ def test_report(project):
     assert "⚠ the person is small" in shown
     assert "Apache-2.0" in shown
     assert "home-made | not in the registry: look up its terms" in shown
+    for said in (shown, result.stdout):
+        assert "NOT FOR COMMERCIAL USE: the terms of mimo-pose-guider do not permit it" in said
+        assert "LOOK UP THE TERMS of home-made" in said
+    assert "Models used: Apache-2.0 (blazepose-detector)" in result.stdout
 
     assert len(page.pictures) >= 4
     assert all(address.startswith("data:image/jpeg;base64,") for address in page.pictures)

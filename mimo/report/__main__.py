@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from mimo.licences import cautions, summary
 from mimo.project import Project, configuration_files
-from mimo.report.page import write_report
+from mimo.report.outcomes import outcomes
+from mimo.report.page import used_models, write_report
 from mimo.stage import run
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the report."""
     files = configuration_files("python -m mimo.report", __doc__, argv)
-    return run(lambda: print(write_report(Project.read(files))))
+
+    def work() -> None:
+        project = Project.read(files)
+        names = list(used_models(outcomes(project)))
+        print(summary(names), *cautions(names), write_report(project), sep="\n")
+
+    return run(work)
 
 
 if __name__ == "__main__":

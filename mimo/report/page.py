@@ -12,6 +12,7 @@ import jinja2
 
 from mimo import weights
 from mimo.files import whole_file
+from mimo.licences import cautions
 from mimo.project import Project
 from mimo.report.outcomes import Item, StageOutcome, outcomes
 from mimo.report.pictures import embedded, video_strip
@@ -42,6 +43,7 @@ def write_report(project: Project) -> Path:
         characters=[_character(project, item) for item in items if item.kind == "character"],
         counts=_counts(items),
         models=_models(items),
+        cautions=cautions(used_models(items)),
         link=lambda target: _link(target, path.parent),
         number=_number,
         flat=_flat,
@@ -99,8 +101,8 @@ def _counts(items: list[Item]) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def _models(items: Iterable[Item]) -> list[dict[str, Any]]:
-    """Every model file that a record names, with its terms and the stages that loaded it."""
+def used_models(items: Iterable[Item]) -> dict[str, list[str]]:
+    """Every model file that a record names, in name order, with the stages that loaded it."""
     stages: dict[str, list[str]] = {}
     for item in items:
         for outcome in item.stages:
@@ -108,9 +110,15 @@ def _models(items: Iterable[Item]) -> list[dict[str, Any]]:
                 users = stages.setdefault(name, [])
                 if outcome.stage not in users:
                     users.append(outcome.stage)
+    return dict(sorted(stages.items()))
+
+
+def _models(items: Iterable[Item]) -> list[dict[str, Any]]:
+    """Every model file used, with its terms and the stages that loaded it."""
     known = weights.registry().files
     return [
-        {"name": name, "entry": known.get(name), "stages": users} for name, users in sorted(stages.items())
+        {"name": name, "entry": known.get(name), "stages": users}
+        for name, users in used_models(items).items()
     ]
 
 
