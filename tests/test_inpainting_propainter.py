@@ -165,7 +165,7 @@ def small_files(monkeypatch, small_networks, tmp_path):
     """Stand-ins for the published files, and the small networks in their place."""
     for name in NETWORKS:
         (tmp_path / name).write_text(name)
-    monkeypatch.setattr("video_decomp.inpainting.propainter.load_networks", lambda *_: small_networks)
+    monkeypatch.setattr("video_decomp.propainter.fills.load_networks", lambda *_: small_networks)
     return tmp_path
 
 
@@ -278,9 +278,7 @@ def test_wrong_files_are_named(official, tmp_path, capsys):
 
 def test_a_gpu_with_too_little_memory_is_told_at_once(small_files, tmp_path, capsys, monkeypatch):
     walk(tmp_path, 2)
-    monkeypatch.setattr(
-        "video_decomp.inpainting.propainter._placed", lambda _: (torch.device("cuda"), torch.half)
-    )
+    monkeypatch.setattr("video_decomp.propainter.fills._device", lambda _: torch.device("cuda"))
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (2**29, 2**33))
     line = rejection(tmp_path, small_files, capsys)
     assert "0.5 of 8.0 are free" in line

@@ -2,30 +2,24 @@
 
 The networks are in `video_decomp.propainter`. They see the person's path only, in sub-videos that overlap as
 in the released inference; finished sub-videos are kept beside the result until it is written, so that a
-killed run goes on. The weights' licence (S-Lab License 1.0) allows no commercial use.
+killed run goes on. The weights' licence (S-Lab License 1.0) allows no commercial use. Heavy libraries are
+imported when a video is worked on, so that settings can be checked without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from mimo.files import sha256
-from mimo.stage import Rejected, StageSettings, progress
+from mimo.stage import StageSettings, progress
 from mimo.video import VideoReader
 from mimo.weights import path, registry
 from video_decomp.inpainting.interface import Outcome, blend, in_pixels, soft_mask
-from video_decomp.propainter.checkpoints import FILES, load_networks
 from video_decomp.propainter.clip import Crop, MaskedClip, hole, path_crop
-from video_decomp.propainter.memory import check_memory, estimate
-from video_decomp.propainter.pipeline import Inpainter
-from video_decomp.propainter.spool import FinishedBlocks
 from video_decomp.propainter.windows import Windows
 
 WEIGHTS = "propainter"
@@ -80,9 +74,25 @@ def inpaint(
         for frame in frames:
             write(frame)
         return Outcome({"crop": None}, ["the mask is empty in every frame; the background is the video"])
+    from video_decomp.propainter.fills import Fills, Holes
+
+    clip = MaskedClip(frames, masks, crop)
+    windows = Windows(clip.count, settings.sub_video, settings.neighbours // 2, settings.reference_stride)
+    reach = changed_within(settings, frames)
+    fills = Fills(
+        clip,
+        windows,
+        Holes(reach, reach + in_pixels(settings.flow_margin, frames)),
+        path(WEIGHTS, settings.weights),
+        settings.iterations,
+        settings.device,
+        settings.precision,
+        frames.path.parent / ".bk-propainter",
+        settings.resume,
+    )
     filled = 0
-    fills = _Fills(MaskedClip(frames, masks, crop), settings, frames, masks)
-    sequence = zip(frames, masks, fills, strict=True)
+    # A clip of one frame is filled as two.
+    sequence = zip(frames, masks, fills, strict=False)
     for frame, mask, fill in progress(sequence, "background", total=len(frames)):
         filled += len(fill)
         write(_painted(frame, mask, fill, crop, settings, frames))
@@ -115,84 +125,3 @@ def _painted(
     inside = (slice(crop.height), slice(crop.width))
     painted[crop.box] = blend(frame[crop.box], part[inside], weight[inside])
     return painted
-
-
-class _Fills:
-    """What fills every frame's hole, (n, 3) uint8 in the order of the hole's pixels; computed or resumed.
-
-    Attributes:
-        resumed: sub-videos that an earlier run had finished.
-        device: what computes.
-    """
-
-    def __init__(self, clip: MaskedClip, settings: Settings, frames: VideoReader, masks: VideoReader) -> None:
-        self._clip, self._settings = clip, settings
-        self._length = len(frames)
-        self._windows = Windows(
-            clip.count, settings.sub_video, settings.neighbours // 2, settings.reference_stride
-        )
-        self._reach = changed_within(settings, frames)
-        self._flow_reach = self._reach + in_pixels(settings.flow_margin, frames)
-        folder = path(WEIGHTS, settings.weights)
-        self.device, self._dtype = _placed(settings)
-        needed = estimate(clip.height, clip.width, self._windows, self._dtype)
-        check_memory(self.device, needed, clip.height, clip.width)
-        files = {name: folder / name for name in FILES}
-        self._networks = load_networks(files, self.device, self._dtype, settings.iterations)
-        # Where the weights lie and what computes them does not matter to what has been computed.
-        chosen = settings.model_dump(mode="json", exclude={"weights", "device", "resume"})
-        job = chosen | {"precision": str(self._dtype), "crop": asdict(clip.crop)}
-        job |= {file.name: sha256(file) for file in (frames.path, masks.path, *files.values())}
-        self._finished = FinishedBlocks(frames.path.parent / ".bk-propainter", job, settings.resume)
-        self.resumed = 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        pictures: Iterator[np.ndarray | None] | None = None
-        for number in range(self._windows.blocks):
-            block = self._windows.block(number)
-            values = self._finished.get(number)
-            if values is not None:
-                self.resumed += 1
-                pictures = None
-            else:
-                pictures = pictures or self._start(block.start)
-                holes = self._clip.holes(block.start, block.stop, self._reach)
-                # The holes come first, so that no picture too many is taken.
-                values = [_values(hole, picture) for hole, picture in zip(holes, pictures, strict=False)]
-                self._finished.put(number, values)
-            yield from values[: self._length - block.start]
-
-    def discard(self) -> None:
-        """Remove what was kept for resuming, once the result has been written."""
-        self._finished.discard()
-
-    def _start(self, first: int) -> Iterator[np.ndarray | None]:
-        scratch = self._finished.folder
-        inpainter = Inpainter(
-            self._clip, self._networks, self._windows, self._reach, self._flow_reach, scratch, first
-        )
-        return inpainter.pictures()
-
-
-def _values(hole: np.ndarray, picture: np.ndarray | None) -> np.ndarray:
-    if picture is None:
-        return np.zeros((0, 3), np.uint8)
-    return picture[hole].round().clip(0, 255).astype(np.uint8)
-
-
-def _placed(settings: Settings) -> tuple[torch.device, torch.dtype]:
-    """Device and type of the networks.
-
-    Raises:
-        Rejected: the device is not there.
-    """
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise Rejected(f"device {name}: {str(error).splitlines()[0]}; set device to auto or cpu") from None
-    half = settings.precision == "float16" or (settings.precision == "auto" and device.type == "cuda")
-    return device, torch.float16 if half else torch.float32

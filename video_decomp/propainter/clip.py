@@ -9,9 +9,10 @@ import numpy as np
 
 from mimo.video import VideoReader
 from video_decomp.inpainting.interface import mask_distance
-from video_decomp.propainter.raft import SMALLEST
 
 MULTIPLE = 8
+SMALLEST = 128
+"""Pixels a side below which the flow network's coarsest correlations are a single pixel."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,12 @@ class MaskedClip:
         frames, masks: the video and its grey masks, equally long.
         crop: what to take of them.
 
-    A clip of one frame counts as two equal ones, since the networks compare frames.
+    A clip of one frame counts as two equal ones, since the networks compare frames: `count` is 2 then.
     """
 
     def __init__(self, frames: VideoReader, masks: VideoReader, crop: Crop) -> None:
         self._frames, self._masks = frames, masks
+        self.files = (frames.path, masks.path)
         self.crop = crop
         self.count = max(2, len(frames))
         self.height, self.width = crop.padded_height, crop.padded_width

@@ -16,8 +16,6 @@ ITERATIONS = 20
 LEVELS = 4
 RADIUS = 4
 HIDDEN = 128
-SMALLEST = 128
-"""Pixels a side below which the coarsest correlations are a single pixel, which cannot be interpolated."""
 
 
 class RAFT(nn.Module):
@@ -33,7 +31,8 @@ class RAFT(nn.Module):
         """Flow of a run of frames, both ways.
 
         Args:
-            frames: (t, 3, h, w) in -1..1, sides multiples of 8 and at least `SMALLEST`.
+            frames: (t, 3, h, w) in -1..1, sides multiples of 8 and at least 128: else the
+                coarsest correlations are a single pixel, which cannot be interpolated.
             iterations: updates; more are more exact.
 
         Returns:
