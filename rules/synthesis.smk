@@ -1,3 +1,19 @@
+import os
+
+from mimo.synthesis.handover import RUN
+from mimo.synthesis.interface import resources as needs
+
+# Clips of this run may share a process that keeps the networks loaded, and ends with this one.
+os.environ[RUN] = str(os.getpid())
+
+
+def synthesis_needs(resource):
+    """Amount of a resource that a result's backend and settings need."""
+    return lambda wildcards: needs(project.settings("synthesis", wildcards.template))[
+        resource
+    ]
+
+
 rule synthesis:
     input:
         config=f"{project.config.templates}/{{template}}/config.json",
@@ -16,8 +32,9 @@ rule synthesis:
         environment("synthesis", "template")
     threads: 2
     resources:
-        mem_mb=memory("synthesis", "template"),
+        mem_mb=synthesis_needs("mem_mb"),
         gpu=gpus("synthesis", "template"),
+        gpu_mem_mb=synthesis_needs("gpu_mem_mb"),
     params:
         template=subpath(input.config, parent=True),
         character=subpath(input.character, parent=True),

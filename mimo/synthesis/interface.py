@@ -19,6 +19,15 @@ from mimo.stage import StageSettings
 from mimo.template import Template
 
 
+def resources(settings: StageSettings) -> dict[str, int]:
+    """What a job needs, for the workflow: ``mem_mb`` of main memory, ``gpu_mem_mb`` of the GPU's.
+
+    A backend's settings say so in a method of this name, if they need more than a stage usually does.
+    """
+    own = getattr(settings, "resources", None)
+    return own() if own is not None else {"mem_mb": 2000, "gpu_mem_mb": 0}
+
+
 @dataclass
 class Job:
     """One video to make.

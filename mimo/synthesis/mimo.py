@@ -86,6 +86,19 @@ class Settings(ApproximationSettings):
         """The published files."""
         return {WEIGHTS: self.weights}
 
+    def resources(self) -> dict[str, int]:
+        """What a job needs, see `mimo.synthesis.interface.resources`; for ``memory: auto`` in the
+        fastest mode.
+        """
+        mode = MODES["high" if self.memory == "auto" else self.memory]
+        half = self.precision != "float32" and (self.device, self.precision) != ("cpu", "auto")
+        # The longest clips keep no more pose features than these.
+        work = _work(self, "float16" if half else "float32", 600)
+        needs = -(-needed(work, mode, work.poses) // 10**6)
+        if self.device == "cpu":
+            return {"mem_mb": main_memory_mb(work, mode) + needs, "gpu_mem_mb": 0}
+        return {"mem_mb": main_memory_mb(work, mode), "gpu_mem_mb": needs}
+
 
 def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     """Finished frames of the template with the character in it; see `mimo.synthesis.interface`.
@@ -110,22 +123,6 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     return compositor.frames(
         _decoded(job, settings, sizing, pipeline, latents), _scenes(template, with_sdc=improved)
     )
-
-
-def resources(settings: Settings) -> dict[str, int]:
-    """What a job needs, for the workflow: ``mem_mb`` of main memory, ``gpu_mem_mb`` of the GPU's.
-
-    With ``memory: auto`` that is what the fastest mode takes.
-    """
-    if settings.device == "cpu":
-        return {"mem_mb": 2 * main_memory_mb(_work(settings, "float32", 0), MODES["high"]), "gpu_mem_mb": 0}
-    mode = MODES["high" if settings.memory == "auto" else settings.memory]
-    # The longest clips keep no more pose features than these.
-    work = _work(settings, "float16" if settings.precision == "auto" else settings.precision, 600)
-    return {
-        "mem_mb": main_memory_mb(work, mode),
-        "gpu_mem_mb": -(-needed(work, mode, work.poses) // 10**6),
-    }
 
 
 def reference_picture(character: Character) -> np.ndarray:
