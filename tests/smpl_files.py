@@ -263,7 +263,7 @@ def network_state(head: str = "smpl_head", joints: int = 24, calm: float = 1.0) 
     mean = "init_body_pose" if head == "smpl_head" else "init_hand_pose"
     state[f"{head}.{mean}"] = torch.from_numpy(standing(joints))
     state[f"{head}.init_betas"] = torch.zeros(1, 10)
-    state[f"{head}.init_cam"] = torch.tensor([[1.1, 0.0, -0.36]])
+    state[f"{head}.init_cam"] = torch.tensor([[1.1, 0.0, 0.13]])
     return state
 
 

@@ -108,7 +108,7 @@ def read_state(path: Path, what: str) -> dict[str, Tensor]:
         )
     except Refused as error:
         raise Rejected(f"{path}: refused as {what}: {error}; get it from its own site") from error
-    except (pickle.UnpicklingError, RuntimeError, *DAMAGED) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, *DAMAGED) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Rejected(f"{path}: not {what}, or damaged ({reason}); download it again") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
