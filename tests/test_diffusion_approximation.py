@@ -7,10 +7,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from PIL import Image
+from pydantic import ValidationError
 
 from mimo.diffusion.checkpoints import SCHEDULER
 from mimo.diffusion.feature_store import FeatureStore
-from mimo.diffusion.presets import PRESETS
+from mimo.diffusion.presets import PRESETS, ApproximationSettings
 from mimo.diffusion.quantisation import product, quantised, use_fp8
 from mimo.diffusion.sampling import Sampling
 from mimo.diffusion.solvers import set_steps, solver
@@ -237,6 +238,21 @@ def test_the_store_keeps_what_was_put_last_whatever_its_size():
 def test_impossible_approximations_say_why(pipeline, options, message):
     with pytest.raises(ValueError, match=message):
         denoise(pipeline, **options)
+
+
+def test_the_settings_defaults_are_those_of_the_pipeline():
+    assert Sampling(784, 784, **ApproximationSettings().approximations()) == Sampling(784, 784)
+
+
+def test_settings_take_a_preset_but_for_what_is_said_otherwise():
+    chosen = ApproximationSettings(preset="fast", steps=17, guided_share=[0, 0.5])
+    assert chosen.model_dump() == ApproximationSettings().model_dump() | PRESETS["fast"] | {
+        "preset": "fast",
+        "steps": 17,
+        "guided_share": (0.0, 0.5),
+    }
+    with pytest.raises(ValidationError, match="two shares of the steps"):
+        ApproximationSettings(guided_share=[0.5, 0.2])
 
 
 def test_a_preset_can_be_overridden_in_the_call(pipeline, work):

@@ -11,8 +11,9 @@ import torch
 
 from mimo.body.motion import Motion
 from mimo.character import Character, CharacterRecord, Crop
+from mimo.diffusion.presets import PRESETS
 from mimo.synthesis.__main__ import main
-from mimo.synthesis.mimo import reference_picture
+from mimo.synthesis.mimo import Settings, reference_picture
 from mimo.video import VideoReader, VideoWriter
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -123,6 +124,17 @@ def test_a_template_of_the_reference_becomes_a_video(inputs, tmp_path, compositi
     assert record["metrics"]["frames"] == COUNT - 1
     assert record["metrics"]["windows"] == 1
     assert not list((tmp_path / "cache").rglob("*.safetensors")), "no state is left of a finished video"
+
+
+def test_a_preset_is_taken_but_for_what_is_said_otherwise(inputs, tmp_path):
+    output = tmp_path / "out.mp4"
+    assert synthesise(inputs, output, "--preset", "fast", "--fp8", "true") == 0
+    record = json.loads(output.with_suffix(".json").read_text())
+    settings = record["settings"]
+    expected = PRESETS["fast"] | {"steps": 2, "fp8": True}
+    assert {name: settings[name] for name in expected} == expected
+    assert Settings(**settings).model_dump(mode="json") == settings
+    assert [text for text in record["warnings"] if text.startswith("fp8 needs a GPU")]
 
 
 def test_missing_weights_are_rejected_with_the_file_named(inputs, tmp_path, capsys):

@@ -216,6 +216,9 @@ def _denoised(
     )
     count = sum(len(clip.frames) for clip in clips)
     job.metrics["windows"] = len(sampling.windows(count))
+    obstacle = pipeline.obstacle_to_fp8() if sampling.fp8 else None
+    if obstacle is not None:
+        job.warnings.append(obstacle)
     started = time.perf_counter()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
