@@ -24,6 +24,7 @@ from transformers import (
     VitMatteForImageMatting,
     VitPoseForPoseEstimation,
 )
+from transformers.utils import logging
 
 from mimo.stage import Rejected
 from video_decomp.sam2 import official
@@ -112,6 +113,7 @@ def _folder(place: Path, kinds: dict[str, type[Any]], what: str) -> Any:
         raise Rejected(f"{place}: a network of type '{kind}', not {what} ({', '.join(kinds)})")
     if not list(place.glob("*.safetensors")):
         raise Rejected(f"{place}: holds no model.safetensors; download the whole folder of {what}")
+    logging.disable_progress_bar()
     try:
         model, report = kinds[kind].from_pretrained(
             place, local_files_only=True, use_safetensors=True, output_loading_info=True

@@ -41,6 +41,7 @@ class VideoTracker:
     def __init__(self, model: VideoNetwork, batch: int = 8) -> None:
         self.model = model
         self.batch = batch
+        model.accelerate()
 
     def track(self, video: VideoReader, prompts: Sequence[Prompt]) -> Iterator[Tracked]:
         """Follow each thing from its prompted frame to both ends of the video.

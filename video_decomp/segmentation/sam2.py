@@ -68,8 +68,11 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
     mask = networks.first_mask(tracker, video.frame(prompt.frame), prompt) > 0.5
     box, area = _extent(mask)
     if not mask.any():
-        raise Rejected(f"frame {prompt.frame}: SAM 2.1 sees nothing at {prompt.box or prompt.points}")
-    if area < settings.min_area:
+        raise Rejected(
+            f"frame {prompt.frame}: the network that makes the first mask sees nothing at "
+            f"{[round(value) for value in np.ravel(prompt.box or prompt.points)]}; choose another subject or frame"
+        )
+    if not settings.detect and area < settings.min_area:
         raise too_small(area, settings.min_area)
     result = Segmentation(
         masks=iter(()),
