@@ -84,7 +84,7 @@ def _motion(template: Template) -> Motion:
     """The driver's motion.
 
     Raises:
-        Rejected: there is none, or it does not belong to the clip.
+        Rejected: there is none, it does not belong to the clip, or it moves another body than Anny's.
     """
     if template.motion is None:
         raise Rejected(
@@ -96,6 +96,12 @@ def _motion(template: Template) -> Motion:
         raise Rejected(
             f"{template.motion}: {len(motion)} frames, but vid.mp4 has {template.info.frames}; "
             "run the pose stage again"
+        )
+    ours = Topology.load().model
+    if motion.model != ours:
+        raise Rejected(
+            f"{template.motion}: the puppet backend needs a motion of Anny ({ours}), this one is of "
+            f"{motion.model}; make the template with pose backend: anny, or use synthesis backend: mimo, which needs no motion"
         )
     return motion
 
