@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from mimo.body.model import Topology
 from mimo.body.motion import Motion
 from mimo.character import Character
 from mimo.puppet.lift import Puppet, lift
@@ -101,7 +102,8 @@ def _motion(template: Template) -> Motion:
     if motion.model != ours:
         raise Rejected(
             f"{template.motion}: the puppet backend needs a motion of Anny ({ours}), this one is of "
-            f"{motion.model}; make the template with pose backend: anny, or use synthesis backend: mimo, which needs no motion"
+            f"{motion.model}; make the template with pose backend: anny, or use synthesis backend: mimo, "
+            "which needs no motion"
         )
     return motion
 
