@@ -1,5 +1,7 @@
-"""Small cards: networks that take turns on the device give the same numbers, and what they need is foreseen."""
+"""Small cards: networks that take turns on the device give the same numbers; what they need is foreseen."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.memory import counted
 from mimo.diffusion.acceleration import accelerate
+from mimo.diffusion.memory import GIB, MODES, Work, activations, needed, plan
 from mimo.diffusion.offload import Group
 from mimo.pipeline import MimoPipeline
+from mimo.stage import Rejected
+from mimo.synthesis.mimo import Settings
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGES = np.load(GOLDEN / "pipeline_inputs.npz")
@@ -68,3 +74,46 @@ def test_a_failed_clip_leaves_nothing_on_the_device(golden_weights, expected, mo
     with pytest.raises(MemoryError):
         run(pipeline, callback_on_step_end=fail)
     assert np.array_equal(run(pipeline), expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "mode"), [(784, 24, "high"), (784, 24, "low"), (512, 16, "high"), (1024, 32, "lowest")]
+)
+def test_the_formula_says_what_the_networks_take(size, window, mode):
+    rows = 1 if MODES[mode].separate_rows else 2
+    expected = counted(size, window, rows, MODES[mode])
+    assert 0.97 < activations(Work(size, window, 600), MODES[mode]) / expected < 1.15
+
+
+def test_eight_gigabytes_are_enough_for_the_published_size():
+    work = Work(784, 24, frames=150)
+    chosen = plan(work, free=int(7.4 * GIB))
+    assert chosen.mode.name == "low"
+    assert chosen.needed <= 7.4 * GIB
+    assert plan(work, free=40 * GIB).mode.name == "high"
+    sizes = [needed(work, mode) for mode in MODES.values()]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize(("free", "choice"), [(7.0, "high"), (3.8, "auto"), (3.8, "low"), (3.8, "high")])
+def test_what_the_message_proposes_fits(free, choice):
+    work, free = Work(784, 24, frames=100), int(free * GIB)
+    with pytest.raises(Rejected, match=r"need .* GiB .* are free; set ") as error:
+        plan(work, free, choice)
+    for way in str(error.value).split("; set ")[1].split(" or "):
+        changes = dict(re.findall(r"(memory|window|size): (\w+)", way))
+        mode = changes.pop("memory", "lowest" if choice == "auto" else choice)
+        smaller = replace(work, **{key: int(value) for key, value in changes.items()})
+        assert plan(smaller, free, mode).needed <= free
+
+
+def test_a_gpu_too_small_for_anything_is_told_what_is_needed():
+    with pytest.raises(Rejected, match=r"this needs a GPU with \d\.\d GiB free"):
+        plan(Work(784, 24, frames=100), GIB)
+
+
+def test_the_workflow_is_told_what_a_job_needs():
+    high, low = Settings().resources(), Settings(memory="low").resources()
+    assert high["gpu_mem_mb"] > 10_000 > 8_000 > low["gpu_mem_mb"]
+    assert Settings(device="cpu").resources()["gpu_mem_mb"] == 0
+    assert 6_000 < low["mem_mb"] < 16_000

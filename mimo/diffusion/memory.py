@@ -43,9 +43,9 @@ RESERVE = GIB // 2
 MOST_KEPT_POSES = 160
 
 # Tensors of the unit's size alive at the same time in the denoiser: for each guidance row, and besides.
-_UNITS_A_ROW, _UNITS_BESIDE = 14.5, 0.5
+_UNITS_A_ROW, _UNITS_BESIDE = 16, 1
 # Values inside a feed-forward for each that goes in: of the joined product, its gate and their product.
-_FEED_FORWARD_VALUES = 16
+_FEED_FORWARD_VALUES = 12
 # Values a pixel of a picture alive in the autoencoder, and a latent pixel in the reference net.
 _AUTOENCODER_VALUES, _REFERENCE_VALUES = 770, 11_200
 # Channels of all spatial blocks, each by its tokens for each latent pixel: of keys, or of values.
