@@ -55,19 +55,21 @@ class Networks:
         model = loading.load_video_network(self._place(self._settings.sam2, self._settings.weights))
         return VideoTracker(prepared(model, self._device, self._dtype), batch)
 
-    def first_mask(self, tracker: VideoTracker, image: np.ndarray, prompt: Prompt) -> np.ndarray:
+    def first_mask(
+        self, image: np.ndarray, prompt: Prompt, tracker: VideoTracker | None = None
+    ) -> np.ndarray:
         """How likely each pixel belongs to the prompted person, by the network that the settings choose.
 
         Args:
-            tracker: see `tracker`.
             image: the prompt's frame, uint8 (height, width, 3) RGB.
             prompt: by a box; or by points, which always go to SAM 2.1.
+            tracker: SAM 2.1 if it is loaded already.
 
         Returns:
             float32 (height, width), 0..1.
         """
         if self._settings.first_mask == "sam2" or prompt.box is None:
-            return tracker.first_mask(image, prompt)
+            return (tracker or self.tracker()).first_mask(image, prompt)
         network = loading.load_image_network(self._place(SAM, self._settings.sam_weights))
         return ImageMasker(self._exact(network)).mask(image, prompt.box)
 

@@ -65,12 +65,13 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
     else:
         sightings, people = {}, None
         prompt = _pointed_at(video, settings)
-    mask = networks.first_mask(tracker, video.frame(prompt.frame), prompt) > 0.5
+    mask = networks.first_mask(video.frame(prompt.frame), prompt, tracker) > 0.5
     box, area = _extent(mask)
     if not mask.any():
         raise Rejected(
             f"frame {prompt.frame}: the network that makes the first mask sees nothing at "
-            f"{[round(value) for value in np.ravel(prompt.box or prompt.points)]}; choose another subject or frame"
+            f"{[round(value) for value in np.ravel(prompt.box or prompt.points)]}; "
+            "choose another subject or frame"
         )
     if not settings.detect and area < settings.min_area:
         raise too_small(area, settings.min_area)
