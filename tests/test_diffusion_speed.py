@@ -1,16 +1,19 @@
 """What makes the synthesiser fast changes nothing: biases added early, one memory layout, late downloads."""
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from benchmarks.kernel_profile import kind_of
 from mimo.diffusion.encoding import decode_video, encode_video
 from mimo.models import blocks
-from mimo.models.autoencoder import use_wide_attention
+from mimo.models.autoencoder import prepare_autoencoder
+from mimo.models.upsampling import doubled_convolution
 from mimo.pipeline import MimoPipeline
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -42,15 +45,31 @@ def relative(value, expected):
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_biases_added_early_give_the_same(golden_weights, inputs, monkeypatch, rows):
+def test_biases_added_early_and_joined_upsampling_give_the_same(golden_weights, inputs, monkeypatch, rows):
     pipeline = MimoPipeline.from_pretrained(golden_weights)
-    expected = forward(pipeline, inputs, rows=rows)
+    expected = forward(pipeline, inputs, torch.float64, rows)
     # As in 16 bits, but with the digits to see that nothing is missing or counted twice.
     monkeypatch.setattr(blocks, "_is_half", lambda x: True)
-    assert relative(forward(pipeline, inputs, rows=rows), expected) < 1e-4
+    assert relative(forward(pipeline, inputs, torch.float64, rows), expected) < 1e-6
     monkeypatch.setattr(blocks, "_FEED_FORWARD_VALUES", 2 * 96 * 64)
     pipeline.denoising_unet.fuse_projections()
-    assert relative(forward(pipeline, inputs, rows=rows), expected) < 1e-4
+    assert relative(forward(pipeline, inputs, torch.float64, rows), expected) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("source", "size"), [((5, 7), (10, 14)), ((5, 7), (9, 13)), ((5, 7), (9, 14)), ((1, 2), (1, 3))]
+)
+def test_convolution_of_a_doubled_picture(source, size):
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(2, 6, *source, generator=generator, dtype=torch.float64)
+    weight = torch.randn(4, 6, 3, 3, generator=generator, dtype=torch.float64)
+    bias = torch.arange(4.0, dtype=torch.float64)
+    expected = F.conv2d(F.interpolate(x, size=size, mode="nearest"), weight, bias, padding=1)
+    result = doubled_convolution(x, weight, bias, size)
+    assert result.shape == expected.shape
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    # The weights' sums are made in float32.
+    assert relative(result, expected) < 1e-6
 
 
 def test_sixteen_bits_stay_near(golden_weights, inputs):
@@ -72,12 +91,14 @@ def vae():
 
 
 @torch.no_grad()
-def test_the_autoencoders_attention_is_the_librarys(vae):
-    latents, pixels = torch.randn(2, 4, 5, 9), torch.rand(2, 3, 40, 72)
+def test_the_autoencoders_parts_give_what_the_librarys_do(vae):
+    # In float64, for float32 keeps the reference's order.
+    vae = copy.deepcopy(vae).double()
+    latents, pixels = torch.randn(2, 4, 5, 9).double(), torch.rand(2, 3, 40, 72).double()
     decoded, encoded = vae.decode(latents).sample, vae.encode(pixels).latent_dist.mean
-    use_wide_attention(vae)
-    assert relative(vae.decode(latents).sample, decoded) < 1e-5
-    assert relative(vae.encode(pixels).latent_dist.mean, encoded) < 1e-5
+    prepare_autoencoder(vae)
+    assert relative(vae.decode(latents).sample, decoded) < 1e-6
+    assert relative(vae.encode(pixels).latent_dist.mean, encoded) < 1e-6
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 
 from mimo.diffusion.memory import Placement
 from mimo.diffusion.offload import PARTS, Offload
-from mimo.models.autoencoder import use_wide_attention
+from mimo.models.autoencoder import prepare_autoencoder
 from mimo.pipeline import MimoPipeline
 
 Compilation = Literal["off", "default", "max-autotune"]
@@ -53,7 +53,7 @@ def accelerate(
     pipeline.kept_poses = kept_poses
     device = torch.device(device) if device is not None else pipeline.device
     pipeline.denoising_unet.fuse_projections()
-    use_wide_attention(pipeline.vae)
+    prepare_autoencoder(pipeline.vae)
     if device.type == "cuda":
         _accelerate_on_gpu(pipeline, compilation, compile_vae, offload, cache)
     if offload != "none":

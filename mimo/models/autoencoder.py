@@ -7,6 +7,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from mimo.kernels.wide_attention import wide_attention
+from mimo.models.upsampling import DoublingUpsampler, upsample_by_convolution
 
 
 class WideAttention:
@@ -29,8 +30,8 @@ class WideAttention:
         return (out + x) / attention.rescale_output_factor
 
 
-def use_wide_attention(vae: AutoencoderKL) -> None:
-    """Install `WideAttention` in both halves of the autoencoder.
+def prepare_autoencoder(vae: AutoencoderKL) -> None:
+    """Install `WideAttention` in both halves of the autoencoder, and faster upsampling in its decoder.
 
     Raises:
         ValueError: an attention of another kind, with several heads or without a residual.
@@ -44,3 +45,7 @@ def use_wide_attention(vae: AutoencoderKL) -> None:
             ):
                 raise ValueError("the autoencoder's attention is not that of Stable Diffusion")
             attention.set_processor(WideAttention())
+    upsample_by_convolution(vae.decoder.up_blocks)
+    for block in vae.decoder.up_blocks:
+        for number, upsampler in enumerate(block.upsamplers or ()):
+            block.upsamplers[number] = DoublingUpsampler(upsampler.conv)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mimo.models.blocks import BlockCondition, block_condition, fuse_projections, spatial, temporal
 from mimo.models.reference import spatial_block_names
+from mimo.models.upsampling import UpsamplingConv2d, upsample_by_convolution
 
 Condition = tuple[BlockCondition, ...]
 
@@ -67,6 +68,7 @@ class DenoisingUNet(UNetMotionModel):
 
     def fuse_projections(self) -> None:
         """Join query, key and value weights of all self-attentions (a further .to() doubles their memory)."""
+        upsample_by_convolution(self.up_blocks)
         for name, module in self.named_modules():
             if isinstance(module, Attention) and (name.endswith("attn1") or ".motion_modules." in name):
                 fuse_projections(module)
@@ -130,7 +132,7 @@ class DenoisingUNet(UNetMotionModel):
             skip = skips.pop()
             if layer.resampler is not None:
                 # Sizes that are no multiple of 8 are rounded up on the way down: go to the skip's size.
-                x = layer.resampler.conv(F.interpolate(x, size=skip.shape[2:], mode="nearest"))
+                x = _upsampled(layer.resampler.conv, x, skip.shape[2:])
             x = _apply(layer, torch.cat([x, _all_rows(skip, len(x))], 1), time, blocks, frames)
         x = self.conv_out(F.silu(self.conv_norm_out(x)))
         velocity = x.unflatten(0, (rows, frames)).transpose(1, 2)
@@ -188,6 +190,13 @@ def _apply(layer: _Layer, x: Tensor, time: Tensor, blocks: Iterator[BlockConditi
         return temporal(layer.motion, x, frames)
     x = spatial(layer.attention, x, next(blocks), frames, layer.motion)
     return temporal(layer.motion, x, frames, biased=True)
+
+
+def _upsampled(conv: nn.Conv2d, x: Tensor, size: torch.Size) -> Tensor:
+    """Nearest neighbours and a convolution, in one if `DenoisingUNet.fuse_projections` has been called."""
+    if isinstance(conv, UpsamplingConv2d):
+        return conv(x, tuple(size))
+    return conv(F.interpolate(x, size=size, mode="nearest"))
 
 
 def _all_rows(x: Tensor, rows: int) -> Tensor:
