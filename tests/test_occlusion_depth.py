@@ -76,12 +76,12 @@ def test_key_frames_have_most_parts_then_most_hidden_and_are_apart():
     parts = np.ones(100, int)
     parts[[30, 31, 60]] = 3, 3, 2
     hidden = np.zeros(100)
-    hidden[[31, 80, 99]] = 0.3, 0.2, 0.1
+    hidden[[31, 65, 80, 99]] = 0.2, 0.3, 0.25, 0.1
     seen = np.ones(100, bool)
     rules = LayerRules(key_frames=2, hidden_key_frames=2, key_frame_gap=20)
-    assert choose(parts, hidden, seen, rules) == [31, 60, 80]
+    assert choose(parts, hidden, seen, rules) == [31, 60, 65]
     seen[31] = False
-    assert choose(parts, hidden, seen, rules) == [30, 60, 80]
+    assert choose(parts, hidden, seen, rules) == [30, 60, 65, 99]
 
 
 class Rectangles:

@@ -46,10 +46,16 @@ def choose(parts: np.ndarray, hidden: np.ndarray, seen: np.ndarray, rules: Layer
     """
     by_parts = [int(i) for i in np.lexsort((-hidden, -parts)) if seen[i]]
     by_hidden = [int(i) for i in np.argsort(-hidden, kind="stable") if seen[i] and hidden[i] > 0]
+    chosen = _apart(by_parts, rules.key_frames, rules.key_frame_gap)
+    # Apart from one another only: a speck beside the person must not keep a frame nearby from being searched.
+    more = _apart(by_hidden, rules.hidden_key_frames, rules.key_frame_gap)
+    return chosen + [index for index in more if index not in chosen]
+
+
+def _apart(order: list[int], count: int, gap: int) -> list[int]:
+    """The first `count` frames of an order that are at least `gap` apart."""
     chosen: list[int] = []
-    for order, count in ((by_parts, rules.key_frames), (by_hidden, rules.hidden_key_frames)):
-        wanted = len(chosen) + count
-        for index in order:
-            if len(chosen) < wanted and all(abs(index - other) >= rules.key_frame_gap for other in chosen):
-                chosen.append(index)
+    for index in order:
+        if len(chosen) < count and all(abs(index - other) >= gap for other in chosen):
+            chosen.append(index)
     return chosen
