@@ -127,6 +127,7 @@ class Benchmark:
             kept_poses=self.args.kept_poses,
             cache=self.args.cache,
         )
+        self.pipeline.recorded_steps = self.args.graphs
         self.fast_step()
         if "fast-clip" in chosen:
             self.fast_clip(self.window_inputs, "fast 24 frames")
@@ -345,6 +346,7 @@ def main() -> None:
     parser.add_argument(
         "--kernel", help="force one kernel by its name in the log: cudnn, flash, efficient..."
     )
+    parser.add_argument("--graphs", action="store_true", help="record the steps of clips as CUDA graphs")
     parser.add_argument("--repeats", type=int, default=5, help="timed window-steps")
     parser.add_argument("--profile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "mimo-compiled")

@@ -24,6 +24,7 @@ from mimo.diffusion.offload import Offload, Phase
 from mimo.diffusion.prediction import ClipPredictor
 from mimo.diffusion.presets import PRESETS, Preset
 from mimo.diffusion.quantisation import obstacle, use_fp8
+from mimo.diffusion.recording import RecordedDenoiser
 from mimo.diffusion.sampling import ClipInputs, Sampling
 from mimo.diffusion.solvers import history, restore_history, set_steps, solver
 from mimo.models.denoising import DenoisingUNet
@@ -61,6 +62,7 @@ class MimoPipeline(DiffusionPipeline):
     Attributes:
         vae_batch: pictures encoded or decoded at a time.
         vae_fixed_batch: fill up smaller batches, for a compiled autoencoder.
+        recorded_steps: see `mimo.diffusion.recording`; not with weights that move.
         kept_poses: frames whose pose features stay on the device (6 MB each at 784x784 in 16 bits); those of
             later frames are computed anew for every window and step, so that memory stays bounded.
         offload: brings each part to the device for its phase; None: all are there all the time.
@@ -90,6 +92,7 @@ class MimoPipeline(DiffusionPipeline):
         self.vae_batch = 4
         self.vae_fixed_batch = False
         self.kept_poses = 0
+        self.recorded_steps = False
         self.offload: Offload | None = None
         self.kept_feature_bytes = 2_500_000_000
 
@@ -231,8 +234,9 @@ class MimoPipeline(DiffusionPipeline):
         self._check(sampling)
         self._use_fp8(sampling.fp8)
         inputs = self.encode(reference_image, pose_images, background_images, sampling)
+        unet = RecordedDenoiser(self.denoising_unet) if self.recorded_steps else self.denoising_unet
         predictor = ClipPredictor(
-            self.denoising_unet,
+            unet,
             inputs,
             sampling,
             self.pose_features,
@@ -265,6 +269,8 @@ class MimoPipeline(DiffusionPipeline):
                     progress.update()
         finally:
             predictor.close()
+            if isinstance(unet, RecordedDenoiser):
+                unet.close()
             inputs.pose.close()
         state.discard()
         return latents

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 
 from benchmarks.kernel_profile import kind_of
 from mimo.diffusion.encoding import decode_video, encode_video
+from mimo.diffusion.sampling import Sampling
 from mimo.models import blocks
 from mimo.models.autoencoder import prepare_autoencoder
 from mimo.models.upsampling import doubled_convolution
@@ -130,6 +131,17 @@ def test_all_batches_have_one_size_and_layout_and_frames_their_order(vae, monkey
     assert decoded.dtype == np.float32
     assert [name for name, *_ in seen] == ["encode"] * 2 + ["decode"] * 2
     assert len(set(seen)) == 2, "one size and memory layout each"
+
+
+def test_where_nothing_can_be_recorded_the_steps_are_computed(golden_weights):
+    pipeline = MimoPipeline.from_pretrained(golden_weights)
+    pipeline.set_progress_bar_config(disable=True)
+    frame = np.zeros((40, 72, 3), np.uint8)
+    noise = torch.randn((1, 4, 2, 5, 9), generator=torch.Generator().manual_seed(1))
+    arguments = (frame, [frame] * 2, [frame] * 2, Sampling(72, 40, 3, cache_interval=2))
+    expected = pipeline.denoise(*arguments, latents=noise)
+    pipeline.recorded_steps = True
+    assert torch.equal(pipeline.denoise(*arguments, latents=noise), expected)
 
 
 def test_own_kernels_have_their_place_in_the_profile():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mimo.diffusion.feature_store import FeatureStore
+from mimo.diffusion.recording import RecordedDenoiser
 from mimo.diffusion.sampling import ClipInputs, Sampling, Step
 from mimo.models.denoising import Condition, DenoisingUNet
 
@@ -28,7 +29,7 @@ class ClipPredictor:
 
     def __init__(
         self,
-        unet: DenoisingUNet,
+        unet: DenoisingUNet | RecordedDenoiser,
         inputs: ClipInputs,
         sampling: Sampling,
         pose_features: Callable[[np.ndarray], Tensor],
