@@ -12,9 +12,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from test_diffusion_backend import GOLDEN, make_character, make_template
 
 from mimo.files import sha256
+from mimo.pipeline import MimoPipeline
 from mimo.stage import Rejected
 from mimo.synthesis import handover
 from mimo.synthesis.__main__ import main
@@ -69,6 +71,9 @@ def test_a_rejected_clip_leaves_the_worker_for_the_next(run, clip):
     assert code == 3
     assert f"REJECTED: {clip.folder}/template" in text
     assert clip.hand_over(run)[:2] == (3, worker)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as another_run:
+        assert clip.hand_over(another_run)[1] != worker
+        another_run.kill()
     run.kill()
     run.wait()
     assert ended(worker), "it does not outlive its run"
@@ -121,7 +126,7 @@ def test_sockets_lie_where_nobody_else_may_enter(run):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Small weights, two templates and a character."""
+    """Small weights, two templates of the same content, and a character."""
     folder = tmp_path_factory.mktemp("mimo")
     zipfile.ZipFile(GOLDEN / "weights.zip").extractall(folder / "weights")
     make_template(folder / "one")
@@ -133,7 +138,7 @@ def inputs(tmp_path_factory):
 def command(inputs, template, output, steps):
     options = ["--backend", "mimo", "--device", "cpu", "--steps", str(steps), "--size", "256"]
     options += ["--template", inputs / template, "--character", inputs / "character", "--output", output]
-    return [str(word) for word in [*options, "--weights", inputs / "weights"]]
+    return [str(word) for word in [*options, "--memory", "lowest", "--weights", inputs / "weights"]]
 
 
 def test_clips_share_one_load_and_a_killed_worker_is_made_good(run, inputs, tmp_path, monkeypatch):
@@ -167,8 +172,24 @@ def test_clips_share_one_load_and_a_killed_worker_is_made_good(run, inputs, tmp_
     resumed, metrics = finished("two", steps=3)
     assert metrics["loaded_by"] == "two with character", "in a new worker"
 
+    assert sha256(first) == sha256(second), "the same clip, made cold and warm"
     monkeypatch.delenv(handover.RUN)
-    for made, template, steps in ((second, "two", 1), (resumed, "two", 3)):
-        alone = tmp_path / "alone.mp4"
-        assert main(command(inputs, template, alone, steps)) == 0
-        assert sha256(alone) == sha256(made)
+    alone = tmp_path / "alone.mp4"
+    assert main(command(inputs, "two", alone, steps=3)) == 0
+    assert sha256(alone) == sha256(resumed)
+
+
+def test_memory_that_runs_out_all_the_same_is_told(inputs, tmp_path, monkeypatch, capfd):
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore")
+
+    monkeypatch.setenv("MIMO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(MimoPipeline, "denoise", fail)
+    words = command(inputs, "one", tmp_path / "a.mp4", 1)
+    words[words.index("lowest")] = "low"
+    assert main(words) == 3
+    message = capfd.readouterr().err
+    assert (
+        "REJECTED: the GPU's memory does not suffice at 256 pixels with memory: low (CUDA out of" in message
+    )
+    assert "Set memory: lowest, or a smaller size or window" in message

@@ -7,6 +7,7 @@ Heavy libraries are imported when a video is made, so that settings can be check
 from __future__ import annotations
 
 import hashlib
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -247,6 +248,7 @@ def _decoded(
     with _memory_suffices(settings, sizing):
         yield from pipeline.decode(latents)
     rest()
+    job.metrics["peak_ram_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
     if torch.cuda.is_available():
         job.metrics["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 2)
 
