@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import yaml
 from pydantic import Field
 
 from mimo.fingerprint import ROOT, fingerprint
+from mimo.sources import by_name, check_name, split_by_subject
 from mimo.stage import Rejected, StageSettings, backends, load_backend, parse_settings
 from mimo.template import CONFIG, TemplateConfig
 from mimo.weight_sources.digests import content_digests
@@ -65,6 +65,11 @@ class Configuration(StageSettings):
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(
         {}, description="settings for single videos or characters: name, stage, key"
     )
+    subjects: dict[str, dict[str, Any]] = Field(
+        {},
+        description="videos of which several people become templates, VIDEO-NAME each: video, name of a "
+        "person, and who it is: segmentation's subject, or settings of segmentation",
+    )
     ingest: dict[str, Any] = Field({}, description="settings of the stage")
     segmentation: dict[str, Any] = Field({}, description="backend and settings of the stage")
     pose: dict[str, Any] = Field({}, description="backend and settings of the stage")
@@ -106,6 +111,8 @@ class Project:
         config = parse_settings(Configuration, values, "config.yaml")
         videos = by_name(config.videos, VIDEO_SUFFIXES, config.exclude)
         characters = by_name(config.characters, PICTURE_SUFFIXES, config.exclude)
+        videos, overrides = split_by_subject(videos, config.overrides, config.subjects, config.exclude)
+        config = config.model_copy(update={"overrides": overrides})
         templates = [*videos, *_dropped_in(config, videos)]
         if not templates:
             raise Rejected(f"no driving video in {config.videos}/ and no template in {config.templates}/")
@@ -270,43 +277,13 @@ def configuration_files(program: str, description: str | None, argv: list[str] |
     return [Path("config.yaml"), *parser.parse_args(argv).configfile]
 
 
-def by_name(folder: Path, suffixes: set[str], exclude: Iterable[str] = ()) -> dict[str, Path]:
-    """Files of a folder by name without suffix, sorted; hidden files and other suffixes are passed over.
-
-    Args:
-        folder: may be missing.
-        suffixes: in lower case, with the dot; files may have them in any case.
-        exclude: names to leave out.
-
-    Raises:
-        Rejected: two files have one name, or a name cannot be used.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        name = path.stem
-        if path.suffix.lower() not in suffixes or name.startswith(".") or name in exclude or path.is_dir():
-            continue
-        if name in found:
-            raise Rejected(f"{found[name]} and {path} would share the name '{name}'; rename one of them")
-        _check_name(path)
-        found[name] = path
-    return found
-
-
-def _check_name(path: Path) -> None:
-    if any(sign in path.name for sign in "{}") or not path.name.isprintable():
-        raise Rejected(
-            f"{os.fsencode(path)!r}: braces and unprintable signs cannot stand in a name; rename it"
-        )
-
-
 def _dropped_in(config: Configuration, videos: dict[str, Path]) -> list[str]:
     names = []
     for path in sorted(config.templates.iterdir()) if config.templates.is_dir() else []:
         if path.name.startswith(".") or path.name in config.exclude or not (path / CONFIG).is_file():
             continue
         if path.name not in videos:
-            _check_name(path)
+            check_name(path)
             names.append(path.name)
         elif TemplateConfig.read(path / CONFIG).pipeline is None:
             raise Rejected(

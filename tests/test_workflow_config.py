@@ -50,6 +50,9 @@ def refusal(checkout, *options):
         ("overrides: {wlak: {ingest: {fps: 25}}}", ["overrides", "no video", "'wlak'"]),
         ("overrides: {walk: {ingestion: {fps: 25}}}", ["overrides: walk", "no stage 'ingestion'", "ingest"]),
         ("overrides: {walk: {ingest: {fbs: 25}}}", ["overrides: walk: ingest", "unknown key 'fbs'"]),
+        ("subjects: {wlak: {bob: 0}}", ["subjects", "no video 'wlak'", "walk"]),
+        ("subjects: {walk: {a/b: 0}}", ["subjects: walk", "'a/b' cannot be a name"]),
+        ("subjects: {walk: {bob: left}}", ["walk-bob: segmentation", "subject"]),
         ("videos: nowhere", ["no driving video in nowhere/"]),
         ("videos: [", ["more.yaml", "line 1"]),
     ],
@@ -62,6 +65,31 @@ def test_bad_configuration(small, text, words, monkeypatch):
     message = str(error.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
+
+
+def test_people_of_one_video_become_templates(small, monkeypatch):
+    monkeypatch.chdir(small.folder)
+    config = {
+        "overrides": {"walk": {"ingest": {"fps": 25}}, "walk-ben": {"pose": {"smoothness": 2}}},
+        "subjects": {"walk": {"anna": 0, "ben": {"subject": [5.0, 7.0], "subject_time": 2}}},
+    }
+    Path("more.yaml").write_text(yaml.safe_dump(config))
+    project = Project.read([Path("config.yaml"), Path("more.yaml")])
+    assert project.templates == ["walk-anna", "walk-ben"]
+    assert set(project.videos.values()) == {Path("videos/walk.mp4")}
+    assert project.settings("segmentation", "walk-anna").subject == 0
+    assert project.settings("segmentation", "walk-ben").subject == (5.0, 7.0)
+    assert project.settings("segmentation", "walk-ben").subject_time == 2
+    assert project.settings("ingest", "walk-ben").fps == 25
+    assert project.settings("pose", "walk-ben").smoothness == 2
+    assert project.settings("pose", "walk-anna").smoothness == 1
+    assert ("walk-ben", "anna") in project.pairs
+    planned = small.planned(
+        "--configfile", "more.yaml", "--config", "pairs=[{template: walk-ben, character: anna}]"
+    )
+    assert planned["segmentation"] >= 1
+    Path("more.yaml").write_text(yaml.safe_dump(config | {"exclude": ["walk-ben"]}))
+    assert Project.read([Path("config.yaml"), Path("more.yaml")]).templates == ["walk-anna"]
 
 
 def test_bad_configuration_stops_the_workflow(small):

@@ -1,0 +1,95 @@
+"""What a run works on, by name: files of its folders, and people of its videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mimo.stage import Rejected
+
+Overrides = dict[str, dict[str, dict[str, Any]]]
+
+
+def by_name(folder: Path, suffixes: set[str], exclude: Iterable[str] = ()) -> dict[str, Path]:
+    """Files of a folder by name without suffix, sorted; hidden files and other suffixes are passed over.
+
+    Args:
+        folder: may be missing.
+        suffixes: in lower case, with the dot; files may have them in any case.
+        exclude: names to leave out.
+
+    Raises:
+        Rejected: two files have one name, or a name cannot be used.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        name = path.stem
+        if path.suffix.lower() not in suffixes or name.startswith(".") or name in exclude or path.is_dir():
+            continue
+        if name in found:
+            raise Rejected(f"{found[name]} and {path} would share the name '{name}'; rename one of them")
+        check_name(path)
+        found[name] = path
+    return found
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that cannot stand in the workflow's patterns.
+
+    Raises:
+        Rejected: it has braces or unprintable signs.
+    """
+    if any(sign in path.name for sign in "{}") or not path.name.isprintable():
+        raise Rejected(
+            f"{os.fsencode(path)!r}: braces and unprintable signs cannot stand in a name; rename it"
+        )
+
+
+def split_by_subject(
+    videos: dict[str, Path],
+    overrides: Overrides,
+    subjects: dict[str, dict[str, Any]],
+    exclude: Iterable[str] = (),
+) -> tuple[dict[str, Path], Overrides]:
+    """Give each person of a video a template of their own.
+
+    Args:
+        videos: driving videos by name.
+        overrides: settings of single videos and characters: name, stage, key.
+        subjects: video, name of a person, and who it is: segmentation's ``subject``, or more of its settings.
+        exclude: names of templates to leave out.
+
+    Returns:
+        Videos, in which ``VIDEO-PERSON`` stand in the place of a video with subjects, and overrides, in which
+        each of them has the video's, its own, and its subject.
+
+    Raises:
+        Rejected: subjects of no video, a name that cannot be used, or that another video has.
+    """
+    split: dict[str, Path] = {}
+    settings = {name: stages for name, stages in overrides.items() if name not in subjects}
+    for video, people in subjects.items():
+        if video not in videos and video not in exclude:
+            raise Rejected(
+                f"config.yaml: subjects: no video '{video}' (there is {', '.join(videos) or 'none'})"
+            )
+        for person, who in people.items():
+            name = f"{video}-{person}"
+            if not person or "/" in person or name in videos:
+                raise Rejected(f"config.yaml: subjects: {video}: '{person}' cannot be a name, or is taken")
+            check_name(Path(name))
+            if video not in videos or name in exclude:
+                continue
+            chosen = who if isinstance(who, dict) else {"subject": who}
+            stages = _joined(overrides.get(video, {}), overrides.get(name, {}))
+            settings[name] = _joined(stages, {"segmentation": chosen})
+            split[name] = videos[video]
+    kept = {name: path for name, path in videos.items() if name not in subjects}
+    return dict(sorted((kept | split).items())), settings
+
+
+def _joined(stages: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings by stage; those of `more` win."""
+    return stages | {stage: stages.get(stage, {}) | values for stage, values in more.items()}
