@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mimo.project import STAGES, Configuration, settings_class
+from mimo.project import STAGES, Configuration, backend_names, settings_class
+from mimo.weight_sources.registry import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,6 +35,32 @@ def fields(stage):
 @pytest.mark.parametrize(("stage", "key", "default"), list(table_rows()))
 def test_setting(stage, key, default):
     assert fields(stage)[key].get_default() == yaml.safe_load(default)
+
+
+def test_table_of_backends():
+    table = README[README.index("| stage | backend |") :]
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
+        for line in table[: table.index("\n\n")].splitlines()[2:]
+    ]
+    assert [row[:2] for row in rows] == [
+        [stage, name] for stage in STAGES for name in sorted(backend_names(stage), key=order_of(stage))
+    ]
+    for stage, name, runs_on, _, commercial, _ in rows:
+        fields = settings_class(stage, name, stage).model_fields
+        assert (runs_on == "GPU") == ("device" in fields), (stage, name)
+        needed = [
+            item
+            for item in registry().files.values()
+            if f"{stage}/{name}" in item.needed_by and not item.optional
+        ]
+        assert (commercial == "yes") == all(item.licence.commercial for item in needed), (stage, name)
+
+
+def order_of(stage):
+    """The default backend first, then as named."""
+    default = yaml.safe_load((ROOT / "config.yaml").read_text())[stage].get("backend")
+    return lambda name: (name != default, name)
 
 
 def test_links():
