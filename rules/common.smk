@@ -1,11 +1,14 @@
 """The run's configuration, and the paths that the rules are made of."""
 
+import os
 import shlex
 from pathlib import Path
 
 from mimo.project import Project
 from mimo.run_lock import hold_run_lock
 from mimo.stage import Rejected
+from mimo.synthesis.handover import RUN
+from mimo.synthesis.interface import resources as synthesis_resources
 from mimo.weight_sources import check
 
 # The checkout's own packages, also when it is not installed or another one is.
@@ -17,6 +20,10 @@ try:
     project = Project.load(config)
 except Rejected as error:
     raise WorkflowError(str(error)) from None
+
+
+# Clips of this run may share a process that keeps the networks loaded, and ends with this one.
+os.environ[RUN] = str(os.getpid())
 
 
 onstart:
@@ -96,3 +103,10 @@ def named_files(stage, wildcard):
 def gpus(stage, wildcard):
     """Number of GPUs that a stage's backend needs."""
     return lambda wildcards: project.gpus(stage, wildcards[wildcard])
+
+
+def synthesis_needs(resource):
+    """Amount of a resource that a result's backend and settings need."""
+    return lambda wildcards: synthesis_resources(
+        project.settings("synthesis", wildcards.template)
+    )[resource]

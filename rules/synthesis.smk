@@ -1,19 +1,3 @@
-import os
-
-from mimo.synthesis.handover import RUN
-from mimo.synthesis.interface import resources as needs
-
-# Clips of this run may share a process that keeps the networks loaded, and ends with this one.
-os.environ[RUN] = str(os.getpid())
-
-
-def synthesis_needs(resource):
-    """Amount of a resource that a result's backend and settings need."""
-    return lambda wildcards: needs(project.settings("synthesis", wildcards.template))[
-        resource
-    ]
-
-
 rule synthesis:
     input:
         config=f"{project.config.templates}/{{template}}/config.json",
