@@ -6,9 +6,11 @@ and shape.
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, PreTrainedModel
 
 from mimo.models.denoising import DenoisingUNet
 from mimo.models.pose_guider import PoseGuider
@@ -46,6 +48,19 @@ class WeightsError(ValueError):
     """Weights cannot be used; the message names the file and what is wrong with it."""
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Do not look for garbage meanwhile: thousands of new objects make Python look again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_without_collection()
 def load_official(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """Components of the pipeline from the published layout.
 
@@ -75,6 +90,7 @@ def load_official(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
+@_without_collection()
 def load_saved(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """Components from the folder that `MimoPipeline.save_pretrained` writes."""
 
@@ -251,8 +267,25 @@ def _new_vae_key(key: str) -> str:
 
 def _build(make: Callable[[], Any]) -> nn.Module:
     """Build a model whose parameters take no memory (buffers that files do not hold are real)."""
-    with init_empty_weights(include_buffers=False):
+    with init_empty_weights(include_buffers=False), _without_initial_values():
         return make()
+
+
+@contextmanager
+def _without_initial_values() -> Iterator[None]:
+    """Leave new parameters as they are: drawing values that a file replaces takes most of the time."""
+    names = [name for name in vars(nn.init) if name.endswith("_") and not name.startswith("_")]
+    functions = {name: getattr(nn.init, name) for name in names}
+    initialise = PreTrainedModel.init_weights
+    try:
+        for name in names:
+            setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+        PreTrainedModel.init_weights = lambda self: None
+        yield
+    finally:
+        for name, function in functions.items():
+            setattr(nn.init, name, function)
+        PreTrainedModel.init_weights = initialise
 
 
 def _inference_settings(folder: Path) -> dict[str, Any]:
