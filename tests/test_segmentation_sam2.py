@@ -14,13 +14,19 @@ import torch
 import yaml
 from official_weights import clip
 from safetensors.torch import load_file, save_file
-from transformers import Sam2VideoInferenceSession, Sam2VideoModel
+from transformers import (
+    RTDetrImageProcessorPil,
+    Sam2VideoInferenceSession,
+    Sam2VideoModel,
+    SamImageProcessorPil,
+    VitPoseImageProcessorPil,
+)
 
 from mimo import weights
 from mimo.stage import Rejected
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.sam2 import graphs, loading, official
-from video_decomp.sam2.frames import stacked, to_pixels
+from video_decomp.sam2.frames import IMAGENET_STD, stacked, to_pixels
 from video_decomp.sam2.interface import Prompt
 from video_decomp.sam2.matting import EdgeMatter
 from video_decomp.sam2.people import PeopleFinder, Rules
@@ -252,6 +258,28 @@ def test_a_masked_thing_is_where_it_was_marked(template, tracker):
     together = [frame.masks[0] for frame in frames]
     alone = [frame.masks[0] for frame in tracker.track(video, prompts[:1])]
     assert all(np.mean(a != b) < 1e-3 for a, b in zip(together, alone, strict=True))
+
+
+def test_networks_see_what_the_librarys_processors_make(files, template):
+    """To the last of 256 levels; the crop of a person up to the picture's border."""
+    image, cpu = VideoReader(template / "vid.mp4").frame(0), torch.device("cpu")
+    plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    ours = to_pixels(stacked([image], cpu), (640, 640), cpu, torch.float32, **plain)
+    theirs = RTDetrImageProcessorPil()(images=image, return_tensors="pt").pixel_values
+    assert (ours - theirs).abs().max() < 1.01 / 255
+    ours = to_pixels(stacked([image], cpu), (576, 1024), cpu, torch.float32)
+    theirs = SamImageProcessorPil()(images=image, return_tensors="pt").pixel_values[:, :, :576]
+    assert (ours - theirs).abs().max() < 1.01 / 255 / min(IMAGENET_STD)
+    seen = []
+    points = loading.load_key_points(files / "key_points")
+    points.register_forward_pre_hook(
+        lambda _, args, inputs: seen.append(inputs["pixel_values"]), with_kwargs=True
+    )
+    box = np.array([130.0, 40.0, 190.0, 130.0])
+    PeopleFinder(loading.load_detector(files / "detector"), points, Rules()).joints([image], [box])
+    processor = VitPoseImageProcessorPil(size={"height": 64, "width": 48})
+    theirs = processor(images=image, boxes=[[[130.0, 40.0, 60.0, 90.0]]], return_tensors="pt").pixel_values
+    assert (seen[0] - theirs).abs().max() < 2.01 / 255 / min(IMAGENET_STD)
 
 
 def test_people_are_where_the_detector_sees_them(files, template):
