@@ -1,13 +1,14 @@
 """How long the diffusion pipeline takes to load: the published layout, and what `save_pretrained` writes.
 
-Random weights are written in the published layout (float32 ``.pth`` and ``.bin``) and by `save_pretrained`.
-Both are loaded on the CPU, in turns, after one round that does not count (the files are in the page cache).
-"ready" is until `from_pretrained` returns; "copied" also copies every parameter once, as moving to a GPU does,
-so that mapped files are read. Times are processor seconds, which other work on the machine disturbs least. The
-third row loads as the reference implementation does: networks built and initialised, files read in full,
-values copied into the networks, then converted.
+Random weights are written in the published layout (float32 ``.pth`` and ``.bin``) and by
+`save_pretrained`. Both are loaded on the CPU, in turns, after one round that does not count (the files
+are in the page cache). "ready" is until `from_pretrained` returns; "copied" also copies every parameter
+once, so that mapped files are read: to memory, or with ``--device cuda`` to the GPU. The third row loads
+as the reference implementation does: networks built and initialised, files read in full, values copied
+into the networks, then converted. Times on a CPU are processor seconds, which other work on the machine
+disturbs least.
 
-    python -m benchmarks.loading [--scale 0.2] [--runs 3]
+    python -m benchmarks.loading [--scale 0.1] [--runs 3] [--device cuda]
 """
 
 from __future__ import annotations
@@ -39,25 +40,26 @@ from mimo.pipeline import MimoPipeline
 def main(argv: list[str] | None = None) -> None:
     """Write both folders, load them in turns, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--scale", type=float, default=0.2, help="width of the UNets; 1: full size, 6 GB")
+    parser.add_argument("--scale", type=float, default=0.1, help="width of the UNets; 1: full size, 10 GB")
+    parser.add_argument("--device", default="cpu", help="where parameters are copied to")
     parser.add_argument("--runs", type=int, default=3, help="counted runs of each")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(Path(folder), args.scale, args.runs)
-    print(
-        f"{describe()}; torch {torch.__version__}, {torch.get_num_threads()} threads; median of {args.runs}\n"
-    )
+        rows = measure(Path(folder), args.scale, args.runs, torch.device(args.device))
+    kind = "processor seconds" if args.device == "cpu" else f"seconds, to {torch.cuda.get_device_name()}"
+    print(f"{describe()}; torch {torch.__version__}; {kind}, median of {args.runs}\n")
     print("| folder | type | MB | ready, s | copied, s | ready, times as fast | copied, times as fast |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         print("| " + " | ".join(row) + " |")
 
 
-def measure(folder: Path, scale: float, runs: int) -> list[list[str]]:
+def measure(folder: Path, scale: float, runs: int, device: torch.device) -> list[list[str]]:
     """Rows of the table; ratios are to our own loading of the published layout in the same type."""
     widths = [round(width * scale / 32) * 32 for width in UNET["block_out_channels"]]
     pipeline = random_pipeline(torch.device("cpu"), torch.float32, unet={"block_out_channels": widths})
     write_official(pipeline, folder / "official", widths)
+    del pipeline
     rows = []
     for dtype in (torch.float16, torch.float32):
         name = str(dtype).removeprefix("torch.")
@@ -67,7 +69,7 @@ def measure(folder: Path, scale: float, runs: int) -> list[list[str]]:
             "saved": lambda d=dtype, n=name: MimoPipeline.from_pretrained(folder / n, torch_dtype=d),
             "published, as the reference loads": lambda d=dtype: as_reference(folder / "official", widths, d),
         }
-        times = timed(loaders, runs)
+        times = timed(loaders, runs, device)
         base = times["published"]
         for what, (ready, copied) in times.items():
             size = folder_mb(folder / (name if what == "saved" else "official"))
@@ -76,20 +78,25 @@ def measure(folder: Path, scale: float, runs: int) -> list[list[str]]:
     return rows
 
 
-def timed(loaders: dict[str, Callable[[], Any]], runs: int) -> dict[str, tuple[float, float]]:
+def timed(
+    loaders: dict[str, Callable[[], Any]], runs: int, device: torch.device
+) -> dict[str, tuple[float, float]]:
     """Median seconds until ready, and until copied, of each; loaded in turns, in both orders."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in loaders}
     for round_number in range(runs + 1):
         order = list(loaders) if round_number % 2 else list(reversed(loaders))
         for name in order:
             gc.collect()
-            start = time.process_time()
+            start = clock()
             parts = networks(loaders[name]())
-            ready = time.process_time()
+            ready = clock()
             for part in parts:
                 for tensor in part.state_dict().values():
-                    tensor.clone()
-            seconds[name].append((ready - start, time.process_time() - start))
+                    tensor.to(device, copy=True)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds[name].append((ready - start, clock() - start))
             del parts
     return {
         name: (statistics.median(r for r, _ in of[1:]), statistics.median(c for _, c in of[1:]))
