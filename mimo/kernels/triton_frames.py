@@ -31,30 +31,26 @@ def _over_frames(
     frame_block: tl.constexpr,
     group: tl.constexpr,
 ):
-    head, row = tl.program_id(1), tl.program_id(2).to(tl.int64)
-    pixel = tl.program_id(0) * group + tl.arange(0, group)
+    # Heads side by side run at the same time: they share the memory sectors at their borders.
+    head, block, row = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    pixel = tl.arange(0, group)
     frame, column = tl.arange(0, frame_block), tl.arange(0, dim_block)
-    inside = (pixel < pixels)[:, None, None] & (frame < frames)[None, :, None] & (column < dim)[None, None, :]
-    place = (
-        row * row_stride
-        + frame[None, :, None].to(tl.int64) * frame_stride
-        + pixel[:, None, None].to(tl.int64) * pixel_stride
-        + head * dim
-        + column[None, None, :]
-    )
-    queries = tl.load(query + place, mask=inside, other=0.0)
-    keys = tl.load(key + place, mask=inside, other=0.0)
-    values = tl.load(value + place, mask=inside, other=0.0)
+    exists = (block * group + pixel < pixels)[:, None, None]
+    inside = exists & (frame < frames)[None, :, None] & (column < dim)[None, None, :]
+    start = row * row_stride + block.to(tl.int64) * group * pixel_stride + head * dim
+    place = frame[None, :, None] * frame_stride + pixel[:, None, None] * pixel_stride + column[None, None, :]
+    queries = tl.load(query + start + place, mask=inside, other=0.0)
+    keys = tl.load(key + start + place, mask=inside, other=0.0)
+    values = tl.load(value + start + place, mask=inside, other=0.0)
     scores = tl.dot(queries, tl.permute(keys, (0, 2, 1))) * factor
     scores = tl.where((frame < frames)[None, None, :], scores, float("-inf"))
     weights = tl.exp2(scores - tl.max(scores, 2)[:, :, None])
-    weights = weights / tl.sum(weights, 2)[:, :, None]
-    result = tl.dot(weights.to(values.dtype), values)
+    total = tl.sum(weights, 2)
+    result = tl.dot(weights.to(values.dtype), values) / total[:, :, None]
     # The result is contiguous: (rows, frames, pixels, heads, dim).
-    place = (
-        ((row * frames + frame[None, :, None]) * pixels + pixel[:, None, None]) * heads + head
-    ) * dim + column[None, None, :]
-    tl.store(out + place, result.to(out.dtype.element_ty), mask=inside)
+    start = ((row * frames * pixels + block * group) * heads + head) * dim
+    place = (frame[None, :, None] * pixels + pixel[:, None, None]) * heads * dim + column[None, None, :]
+    tl.store(out + start + place, result.to(out.dtype.element_ty), mask=inside)
 
 
 def over_frames(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -70,9 +66,11 @@ def over_frames(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if not query.stride() == key.stride() == value.stride() or query.stride()[3:] != (dim, 1):
         raise ValueError("query, key and value must have equal strides and heads side by side")
     out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
-    dim_block = max(16, triton.next_power_of_2(dim))
-    group = max(1, 256 // dim_block)
-    _over_frames[(triton.cdiv(pixels, group), heads, rows)](
+    if frames * query.stride(1) >= 2**31 or frames * pixels * heads * dim >= 2**31:
+        raise ValueError("a row's values are too far apart for 32-bit offsets")
+    # One pixel and one warp: more of either were slower at all sizes.
+    group = 1
+    _over_frames[(heads, triton.cdiv(pixels, group), rows)](
         query,
         key,
         value,
@@ -83,9 +81,9 @@ def over_frames(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         frames,
         dim**-0.5 * _LOG2_E,
         dim=dim,
-        dim_block=dim_block,
+        dim_block=max(16, triton.next_power_of_2(dim)),
         frame_block=max(16, triton.next_power_of_2(frames)),
         group=group,
-        num_warps=4,
+        num_warps=1,
     )
     return out
