@@ -76,6 +76,8 @@ def _accelerate_on_gpu(
         getattr(pipeline, name).to(memory_format=torch.channels_last)
     if compilation == "off":
         return
+    # Every kind of step (whole, shallow, one guidance row, fp8) at every size is a compilation of its own.
+    torch._dynamo.config.recompile_limit = 64
     mode = "max-autotune-no-cudagraphs" if compilation == "max-autotune" else None
     # The kernels of one window-step take hundreds of milliseconds and are launched far ahead of the GPU, so
     # recording them as a CUDA graph would gain nothing.

@@ -117,6 +117,8 @@ class ClipPredictor:
             deep = self._features.get(key, sample)[-rows * sample.shape[2] :]
             return self._unet(sample, time, pose, condition, branch=self._branch, deep=deep)
         velocity, deep = self._unet(sample, time, pose, condition, branch=self._branch)
+        # One memory layout wherever they wait, or a compiled network would be compiled for each.
+        deep = deep.contiguous(memory_format=torch.channels_last)
         if step.kept_rows > 1 - key[1]:
             needed = min(rows, step.kept_rows)
             self._features.put(key, deep if needed == rows else deep[-needed * sample.shape[2] :].clone())
