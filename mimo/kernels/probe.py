@@ -82,10 +82,15 @@ def _try_frames() -> None:
 def _try_geglu(name: str) -> None:
     from mimo.kernels import triton_geglu
 
-    x, weight, bias = _random(3, 331, 320), _random(2560, 320) / 20, _random(2560)
+    x, weight, bias = _random(3, 3331, 320), _random(2560, 320) / 20, _random(2560)
     hidden, gate = F.linear(x, weight, bias).chunk(2, -1)
-    run = triton_geglu.gated_product if name == "product" else triton_geglu.product_then_gate
-    _compare(run(x, weight, bias), hidden * F.gelu(gate))
+    expected = hidden * F.gelu(gate)
+    if name == "gate":
+        _compare(triton_geglu.product_then_gate(x, weight, bias), expected)
+        return
+    for tiling in triton_geglu.TILINGS:
+        if bool(tiling.programs) == (name == "persistent product"):
+            _compare(triton_geglu.gated_product(x, weight, bias, tiling), expected)
 
 
 _TRIALS: dict[str, Callable[[], None]] = {
@@ -93,6 +98,7 @@ _TRIALS: dict[str, Callable[[], None]] = {
     "frames": _try_frames,
     "gate": lambda: _try_geglu("gate"),
     "product": lambda: _try_geglu("product"),
+    "persistent product": lambda: _try_geglu("persistent product"),
 }
 
 

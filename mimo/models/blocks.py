@@ -22,7 +22,7 @@ from mimo.kernels.attention import (
     shared_attention,
     temporal_attention,
 )
-from mimo.kernels.gating import add_product, gated_linear
+from mimo.kernels.products import add_product, gated_linear
 
 # Values that go into a feed-forward at a time: its inner tensor is eight times as large.
 _FEED_FORWARD_VALUES = 80_000_000

@@ -1,4 +1,4 @@
-"""The gated half of a feed-forward (GEGLU), with the fastest kernel for its shape."""
+"""Matrix products with what is joined to them: the residual, or the gate of a feed-forward (GEGLU)."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _own(x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Kernel]:
     kernels: dict[str, Kernel] = {}
     if usable()["gate"]:
         kernels["separate"] = lambda: triton_geglu.product_then_gate(x, weight, bias)
-    if usable()["product"]:
-        for tiling in triton_geglu.TILINGS:
+    for tiling in triton_geglu.TILINGS:
+        if usable()["persistent product" if tiling.programs else "product"]:
             kernels[f"fused {tiling}"] = lambda tiling=tiling: triton_geglu.gated_product(  # type: ignore[misc]
                 x, weight, bias, tiling
             )
