@@ -262,6 +262,14 @@ class Project:
                     known = ", ".join(STAGES)
                     raise Rejected(f"config.yaml: overrides: {name}: no stage '{stage}' (known: {known})")
                 self.settings(stage, name)
+        for template in sorted({template for template, _ in self.pairs} & self.videos.keys()):
+            made, needed = (self.settings(stage, template).body_model for stage in ("pose", "synthesis"))
+            if needed not in (None, made):
+                raise Rejected(
+                    f"config.yaml: {template}: pose backend {self.backend('pose', template)} gives a motion "
+                    f"of {made}, synthesis backend {self.backend('synthesis', template)} needs one of {needed}"
+                    "; change either"
+                )
 
 
 def configuration_files(program: str, description: str | None, argv: list[str] | None) -> list[Path]:

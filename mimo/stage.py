@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,6 +36,9 @@ class StageSettings(BaseModel):
     """Base of every stage's and backend's settings: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    body_model: ClassVar[str | None] = None
+    """Body whose motion a pose backend makes, or that a synthesis backend needs; None: it does not matter."""
 
     def weight_files(self) -> dict[str, Path | None] | None:
         """Entries of the weights registry that these settings need.

@@ -184,7 +184,7 @@ def test_hands_are_attached_where_they_are_seen(files, clip, own_cache, tmp_path
     assert np.mean([drawn[0][y, x].sum() > 60 for x, y in inside]) > 0.8
 
 
-def test_colours_of_the_reference_are_used(files, clip, own_cache, tmp_path):
+def test_colours_of_the_reference_are_used(files, clip, own_cache, tmp_path, capsys):
     count = len(body(24)["v_template"])
     colours = np.tile(np.uint8([[10, 200, 90, 255]]), (count, 1))
     np.save(tmp_path / "sdc_info.npy", {"smpl": colours}, allow_pickle=True)
@@ -193,6 +193,8 @@ def test_colours_of_the_reference_are_used(files, clip, own_cache, tmp_path):
         drawn = run(clip, tmp_path / name[:3], options(files, colours=tmp_path / name))[2]
         pixels = drawn[0][drawn[0].astype(int).sum(2) > 150].astype(float)
         assert np.median(pixels, axis=0) == pytest.approx([10, 200, 90], abs=8)
+    assert run(clip, tmp_path, options(files, colours="reference")) == 3
+    assert "python -m mimo.weights fetch mimo-motion-code" in capsys.readouterr().err
 
 
 def test_wrong_files_are_rejected(files, clip, own_cache, tmp_path, capsys):

@@ -262,3 +262,18 @@ def test_workflow_runs_the_stage(checkout, clip, masks, smpl_file):
     assert len(VideoReader(template / "sdc.mp4")) == FRAMES
     dump(folder / "walk.pkl", tracked(masks, FRAMES + 1))
     assert checkout.planned(*target) == {"pose": 1}
+
+
+def test_a_body_that_synthesis_cannot_use_is_told_before_any_job(checkout, clip, smpl_file):
+    folder = checkout.folder
+    for name, file in (("videos", "walk.mp4"), ("characters", "anna.png")):
+        (folder / name).mkdir()
+        (folder / name / file).write_bytes((clip / "vid.mp4").read_bytes())
+    pose = {"backend": "phalp", "results": "walk.pkl", "body": str(smpl_file)}
+    (folder / "more.yaml").write_text(yaml.safe_dump({"pose": pose}))
+    result = checkout.run("mimo.status", "--configfile", "more.yaml")
+    assert result.returncode == 3
+    assert (
+        "pose backend phalp gives a motion of SMPL, synthesis backend puppet needs one of Anny"
+        in result.stderr
+    )

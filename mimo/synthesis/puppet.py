@@ -8,7 +8,7 @@ its picture.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -31,6 +31,8 @@ WEIGHTS = "anny-body"
 
 class Settings(StageSettings):
     """Settings of the puppet backend."""
+
+    body_model: ClassVar[str | None] = "Anny"
 
     size: Literal["driver", "own"] = Field(
         "driver", description="how tall the character is: as the driver, or as its own body was estimated"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +30,8 @@ from video_decomp.pose.skeleton import UP, Skeleton
 
 class Settings(StageSettings):
     """Settings of the backend `anny`."""
+
+    body_model: ClassVar[str | None] = "Anny"
 
     network: Literal["full", "heavy"] = Field(
         "heavy", description="BlazePose network: heavy, or full (half the time, less exact in depth)"

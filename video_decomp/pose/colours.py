@@ -6,8 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from mimo import restricted_pickle
+from mimo import restricted_pickle, weights
 from mimo.stage import Rejected
+
+MOTION_CODE = "mimo-motion-code"
+
+
+def chosen_colours(choice: str | Path, vertices: int) -> np.ndarray | None:
+    """Colours (V, 3) uint8 of a setting: ``canonical`` (None: the body's own), ``reference``, or a file.
+
+    Raises:
+        Rejected: as `read_colours`; or the registry's file is not there.
+    """
+    if choice == "canonical":
+        return None
+    return read_colours(weights.path(MOTION_CODE) if choice == "reference" else Path(choice), vertices)
 
 
 def read_colours(path: Path, vertices: int) -> np.ndarray:

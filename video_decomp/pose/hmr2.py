@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,7 +18,7 @@ from mimo import weights
 from mimo.body.smpl import install
 from mimo.device import DEVICE, PRECISION, Precision, resolve
 from mimo.stage import Rejected, StageSettings
-from video_decomp.pose.colours import read_colours
+from video_decomp.pose.colours import MOTION_CODE, chosen_colours
 from video_decomp.pose.finish import finished
 from video_decomp.pose.interface import Estimate
 
@@ -26,6 +27,8 @@ HMR2, HAMER, WHOLE_BODY, SMPL, SMPLH = "hmr2", "hamer", "vitpose-wholebody", "sm
 
 class Settings(StageSettings):
     """Settings of the backend `hmr2`."""
+
+    body_model: ClassVar[str | None] = "SMPL"
 
     checkpoint: Path | None = Field(
         None, description="4D-Humans' checkpoint (epoch=35-step=1000000.ckpt); null: the registry's hmr2"
@@ -42,10 +45,10 @@ class Settings(StageSettings):
     whole_body: Path | None = Field(
         None, description="ViTPose's wholebody.pth, which finds hands; null: the registry's vitpose-wholebody"
     )
-    colours: Path | None = Field(
-        None,
-        description="sdc_info.npy of the reference implementation: colours of the motion code; null: "
-        "canonical coordinates as colours",
+    colours: Literal["canonical", "reference"] | Path = Field(
+        "canonical",
+        description="of the motion code: canonical coordinates; those of the reference implementation, which "
+        "its weights know (the registry's mimo-motion-code); or a file like its sdc_info.npy",
     )
     smoothing: float = Field(
         6.0,
@@ -65,9 +68,11 @@ class Settings(StageSettings):
 
     def weight_files(self) -> dict[str, Path | None]:
         """See `StageSettings.weight_files`."""
-        files = {HMR2: self.checkpoint, SMPLH if self.hands else SMPL: self.body}
+        files: dict[str, Path | None] = {HMR2: self.checkpoint, SMPLH if self.hands else SMPL: self.body}
         if self.hands:
             files |= {HAMER: self.hamer, WHOLE_BODY: self.whole_body}
+        if self.colours == "reference":
+            files[MOTION_CODE] = None
         return files
 
 
@@ -83,7 +88,7 @@ def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settin
     topology = install(body)
     if settings.hands and len(topology.parents) == 24:
         raise Rejected(f"{body}: SMPL, which has no fingers; hands need an SMPL-H file (52 joints)")
-    colours = read_colours(settings.colours, len(topology.mean_vertices)) if settings.colours else None
+    colours = chosen_colours(settings.colours, len(topology.mean_vertices))
 
     from video_decomp.hmr2.crops import picture_camera
     from video_decomp.hmr2.hands import Hands

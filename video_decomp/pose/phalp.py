@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +18,7 @@ from mimo.stage import Rejected, StageSettings
 from video_decomp.hmr2.crops import person_box, picture_camera
 from video_decomp.hmr2.phalp_results import Results, best_track, read_results
 from video_decomp.hmr2.track import Track, empty_track, with_straight_hands
-from video_decomp.pose.colours import read_colours
+from video_decomp.pose.colours import MOTION_CODE, chosen_colours
 from video_decomp.pose.finish import finished
 from video_decomp.pose.interface import Estimate
 
@@ -28,6 +29,8 @@ LEAST_OVERLAP = 0.2
 
 class Settings(StageSettings):
     """Settings of the backend `phalp`."""
+
+    body_model: ClassVar[str | None] = "SMPL"
 
     results: Path = Field(description="results of PHALP: outputs/results/NAME.pkl")
     body: Path | None = Field(
@@ -40,10 +43,10 @@ class Settings(StageSettings):
     track: int | None = Field(
         None, description="number (tid) of the person; null: who overlaps the mask best"
     )
-    colours: Path | None = Field(
-        None,
-        description="sdc_info.npy of the reference implementation: colours of the motion code; null: "
-        "canonical coordinates as colours",
+    colours: Literal["canonical", "reference"] | Path = Field(
+        "canonical",
+        description="of the motion code: canonical coordinates; those of the reference implementation, which "
+        "its weights know (the registry's mimo-motion-code); or a file like its sdc_info.npy",
     )
     smoothing: float = Field(
         6.0,
@@ -54,7 +57,7 @@ class Settings(StageSettings):
 
     def weight_files(self) -> dict[str, Path | None]:
         """See `StageSettings.weight_files`."""
-        return {SMPL: self.body}
+        return {SMPL: self.body} | ({MOTION_CODE: None} if self.colours == "reference" else {})
 
 
 def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settings: Settings) -> Estimate:
@@ -64,7 +67,7 @@ def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settin
         Rejected: the results or the body cannot be read, or the results are of another clip.
     """
     topology = install(weights.path(SMPL, settings.body))
-    colours = read_colours(settings.colours, len(topology.mean_vertices)) if settings.colours else None
+    colours = chosen_colours(settings.colours, len(topology.mean_vertices))
     results = read_results(settings.results)
     boxes, size = [], (0, 0)
     for image, mask in frames:
