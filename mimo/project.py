@@ -267,7 +267,7 @@ class Project:
             if needed not in (None, made):
                 raise Rejected(
                     f"config.yaml: {template}: pose backend {self.backend('pose', template)} gives a motion "
-                    f"of {made}, synthesis backend {self.backend('synthesis', template)} needs one of {needed}"
+                    f"of {made}, synthesis backend {self.backend('synthesis', template)} needs {needed}"
                     "; change either"
                 )
 

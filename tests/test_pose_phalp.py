@@ -274,6 +274,6 @@ def test_a_body_that_synthesis_cannot_use_is_told_before_any_job(checkout, clip,
     result = checkout.run("mimo.status", "--configfile", "more.yaml")
     assert result.returncode == 3
     assert (
-        "pose backend phalp gives a motion of SMPL, synthesis backend puppet needs one of Anny"
+        "pose backend phalp gives a motion of SMPL, synthesis backend puppet needs Anny"
         in result.stderr
     )
