@@ -23,6 +23,7 @@ from video_decomp.propainter.generator import Generator, quartered_flow, quarter
 from video_decomp.propainter.image_propagation import propagate
 from video_decomp.propainter.pipeline import Inpainter, Networks
 from video_decomp.propainter.raft import RAFT
+from video_decomp.propainter.shots import cuts
 from video_decomp.propainter.windows import Windows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -187,7 +188,7 @@ def test_the_command_line_with_official_files(official, tmp_path):
     record = fill(tmp_path, official)
     assert record["weights"] == ["propainter-raft", "propainter-flow-completion", "propainter-generator"]
     assert record["metrics"]["psnr_outside_db"] > 40
-    left, top, width, height = record["metrics"]["crop"]
+    left, top, width, height = record["metrics"]["crops"][0]
     where = np.argwhere(masks.any(axis=0))
     assert [top, left] < where.min(axis=0).tolist()
     assert (where.max(axis=0) < [top + height, left + width]).all()
@@ -212,9 +213,9 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(small_files, tmp_path, mon
             raise KeyboardInterrupt
         return paint(*arguments)
 
-    paint = propainter._painted
+    paint = propainter._Painter._painted
     with monkeypatch.context() as patch:
-        patch.setattr(propainter, "_painted", stop)
+        patch.setattr(propainter._Painter, "_painted", stop)
         with pytest.raises(KeyboardInterrupt):
             fill(tmp_path, small_files, *options)
     assert not (tmp_path / "bk.mp4").exists()
@@ -226,7 +227,7 @@ def test_what_was_kept_of_another_job_is_not_taken(small_files, tmp_path, monkey
     walk(tmp_path, 12)
     options = ("--sub-video", "10")
     with monkeypatch.context() as patch:
-        patch.setattr("video_decomp.propainter.spool.FinishedBlocks.discard", lambda self: None)
+        patch.setattr(propainter._Painter, "discard", lambda self: None)
         fill(tmp_path, small_files, *options)
     assert (tmp_path / ".bk-propainter").exists()
     assert fill(tmp_path, small_files, *options, "--margin", "8")["metrics"]["resumed_blocks"] == 0
@@ -240,10 +241,33 @@ def test_single_frames_and_pictures_smaller_than_the_networks_bear(small_files, 
     assert record["metrics"]["psnr_outside_db"] > 40
 
 
+def test_shots_are_worked_on_apart(small_files, tmp_path):
+    scenes = [view(picture(seed=seed), 100, 80) for seed in (2, 3)]
+    masks = [figure(60 + 4 * time, 40) for time in range(5)] + [
+        figure(260 - 4 * time, 40) for time in range(6)
+    ]
+    write_clip(tmp_path, [scenes[0]] * 5 + [255 - scenes[1]] * 6, masks)
+    record = fill(tmp_path, small_files)
+    assert record["metrics"]["shots"] == 2
+    (left, *_), (other, *_) = record["metrics"]["crops"]
+    assert left < 60 < 120 < other
+    assert record["metrics"]["psnr_outside_db"] > 40
+
+
+def test_flashes_and_pans_are_no_cuts():
+    still = [1.0, 1.2, 0.9, 1.1, 1.0, 1.3, 0.8]
+    cut = [0.0, *still, 60.0, *still]
+    assert cuts(cut, [0.0, 0.0, *still[1:], 60.0, 60.0, *still[1:]]) == [8]
+    flash = [0.0, *still, 60.0, 60.0, *still]
+    assert cuts(flash, [0.0, 0.0, *still[1:], 60.0, 1.0, 60.0, *still[1:]]) == []
+    pan = [0.0, *still, *[30.0] * 9, *still]
+    assert cuts(pan, [0.0, 0.0, *still[1:], 30.0, *[45.0] * 8, 31.0, *still[1:]]) == []
+
+
 def test_an_empty_mask_leaves_the_video(tmp_path):
     write_clip(tmp_path, [view(picture(), 100, 80)] * 3, [np.zeros((192, 320), bool)] * 3)
     record = fill(tmp_path, tmp_path)
-    assert record["metrics"]["crop"] is None
+    assert record["metrics"]["crops"] == []
     assert psnr(frames(tmp_path / "bk.mp4"), frames(tmp_path / "vid.mp4")) > 40
 
 

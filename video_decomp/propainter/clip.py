@@ -1,4 +1,4 @@
-"""A person's path through a video: the part of the picture that inpainting works on, and its masks."""
+"""The part of a shot's pictures that inpainting works on, and its masks."""
 
 from __future__ import annotations
 
@@ -43,24 +43,19 @@ class Crop:
         return np.pad(part, [(0, missing[0]), (0, missing[1]), *[(0, 0)] * (part.ndim - 2)], "symmetric")
 
 
-def path_crop(masks: VideoReader, margin: int) -> Crop | None:
-    """The box around everything that a person's mask covers in a clip.
+def crop_around(box: tuple[int, int, int, int], margin: int, size: tuple[int, int]) -> Crop:
+    """The part of a picture around a box.
 
     Args:
-        masks: grey.
-        margin: pixels around the masks that belong to it.
+        box: left, top, right, bottom; the last two exclusive.
+        margin: pixels around the box that belong to it.
+        size: width and height of the picture.
 
     Returns:
-        At least 128 pixels a side, sides multiples of 8; None if there is no mask in any frame.
+        At least 128 pixels a side, sides multiples of 8.
     """
-    union = np.zeros((masks.info.height, masks.info.width), np.uint8)
-    for mask in masks:
-        np.maximum(union, mask, out=union)
-    rows, columns = (np.flatnonzero((union > 127).any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return None
-    top, height, padded_height = _side(int(rows[0]) - margin, int(rows[-1]) + 1 + margin, union.shape[0])
-    left, width, padded_width = _side(int(columns[0]) - margin, int(columns[-1]) + 1 + margin, union.shape[1])
+    left, width, padded_width = _side(box[0] - margin, box[2] + margin, size[0])
+    top, height, padded_height = _side(box[1] - margin, box[3] + margin, size[1])
     return Crop(top, left, height, width, padded_height, padded_width)
 
 
@@ -75,20 +70,20 @@ def _side(start: int, stop: int, limit: int) -> tuple[int, int, int]:
 
 
 class MaskedClip:
-    """Cropped frames and holes of a clip, by frame numbers.
+    """Cropped frames and holes of a shot, by frame numbers that start at its first.
 
     Args:
         frames, masks: the video and its grey masks, equally long.
+        shot: frames of the video that belong to it.
         crop: what to take of them.
 
-    A clip of one frame counts as two equal ones, since the networks compare frames: `count` is 2 then.
+    A shot of one frame counts as two equal ones, since the networks compare frames: `count` is 2 then.
     """
 
-    def __init__(self, frames: VideoReader, masks: VideoReader, crop: Crop) -> None:
+    def __init__(self, frames: VideoReader, masks: VideoReader, shot: range, crop: Crop) -> None:
         self._frames, self._masks = frames, masks
-        self.files = (frames.path, masks.path)
-        self.crop = crop
-        self.count = max(2, len(frames))
+        self.shot, self.crop = shot, crop
+        self.count = max(2, len(shot))
         self.height, self.width = crop.padded_height, crop.padded_width
 
     def pictures(self, start: int, stop: int) -> Iterator[np.ndarray]:
@@ -101,11 +96,11 @@ class MaskedClip:
             yield hole(self.crop.take(mask), reach)
 
     def _read(self, reader: VideoReader, start: int, stop: int) -> Iterator[np.ndarray]:
-        last = len(reader)
-        if start < last:
-            yield from reader.frames(start, min(stop, last))
-        if stop > last:
-            yield reader.frame(last - 1)
+        first, length = self.shot.start, len(self.shot)
+        if start < length:
+            yield from reader.frames(first + start, first + min(stop, length))
+        if stop > length:
+            yield reader.frame(first + length - 1)
 
 
 def hole(mask: np.ndarray, reach: float) -> np.ndarray:

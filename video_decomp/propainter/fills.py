@@ -1,4 +1,4 @@
-"""What fills a clip's holes, frame by frame, computed or taken up from an interrupted run."""
+"""What fills a shot's holes, frame by frame, computed or taken up from an interrupted run."""
 
 from __future__ import annotations
 
@@ -28,19 +28,41 @@ class Holes:
     flow_reach: float
 
 
-class Fills:
-    """Values of every frame's hole.
-
-    Iterating gives one (n, 3) uint8 a frame, in the order of the hole's pixels in the crop.
+class Engine:
+    """The networks on their device, and what identifies their results.
 
     Args:
-        clip: frames and masks.
-        windows: which frames are computed together.
-        holes: how far they reach.
         weights: folder with the three published files.
         iterations: updates of the flow network.
         device: ``auto``, ``cuda``, ``cuda:1`` or ``cpu``.
         precision: ``auto``, ``float16`` or ``float32``.
+
+    Raises:
+        Rejected: a weight file is missing or wrong, or the device is.
+    """
+
+    def __init__(self, weights: Path, iterations: int, device: str, precision: str) -> None:
+        self.device = _device(device)
+        half = precision == "float16" or (precision == "auto" and self.device.type == "cuda")
+        self.dtype = torch.float16 if half else torch.float32
+        files = {name: weights / name for name in FILES}
+        self.networks = load_networks(files, self.device, self.dtype, iterations)
+        # Where the weights lie and what computes does not matter to what has been computed.
+        self.job: dict[str, Any] = {name: sha256(file) for name, file in files.items()}
+        self.job |= {"iterations": iterations, "dtype": str(self.dtype)}
+
+
+class Fills:
+    """Values of every hole of a shot.
+
+    Iterating gives one (n, 3) uint8 a frame, in the order of the hole's pixels in the crop.
+
+    Args:
+        engine: the networks.
+        clip: frames and masks.
+        windows: which frames are computed together.
+        holes: how far they reach.
+        job: what else the results depend on, as values of JSON.
         folder: keeps finished sub-videos and, without names, what waits for the next step.
         resume: take what an earlier run of the same job has finished.
 
@@ -48,33 +70,24 @@ class Fills:
         resumed: sub-videos that an earlier run had finished.
 
     Raises:
-        Rejected: a weight file is missing or wrong, or the device is, or has too little memory.
+        Rejected: the device has too little memory.
     """
 
     def __init__(
         self,
+        engine: Engine,
         clip: MaskedClip,
         windows: Windows,
         holes: Holes,
-        weights: Path,
-        iterations: int,
-        device: str,
-        precision: str,
+        job: dict[str, Any],
         folder: Path,
         resume: bool,
     ) -> None:
-        self._clip, self._windows, self._holes = clip, windows, holes
-        self.device = _device(device)
-        half = precision == "float16" or (precision == "auto" and self.device.type == "cuda")
-        dtype = torch.float16 if half else torch.float32
-        needed = estimate(clip.height, clip.width, windows, dtype)
-        check_memory(self.device, needed, clip.height, clip.width)
-        files = {name: weights / name for name in FILES}
-        self._networks = load_networks(files, self.device, dtype, iterations)
-        # Where the weights lie and what computes does not matter to what has been computed.
-        job: dict[str, Any] = {"windows": asdict(windows), "holes": asdict(holes), "crop": asdict(clip.crop)}
-        job |= {"iterations": iterations, "dtype": str(dtype)}
-        job |= {file.name: sha256(file) for file in (*clip.files, *files.values())}
+        self._networks, self._clip, self._windows, self._holes = engine.networks, clip, windows, holes
+        needed = estimate(clip.height, clip.width, windows, engine.dtype)
+        check_memory(engine.device, needed, clip.height, clip.width)
+        job = job | engine.job | {"shot": [clip.shot.start, clip.shot.stop], "crop": asdict(clip.crop)}
+        job |= {"windows": asdict(windows), "holes": asdict(holes)}
         self._finished = FinishedBlocks(folder, job, resume)
         self.resumed = 0
 
@@ -93,10 +106,6 @@ class Fills:
                 values = [_values(hole, picture) for hole, picture in zip(holes, pictures, strict=False)]
                 self._finished.put(number, values)
             yield from values
-
-    def discard(self) -> None:
-        """Remove what was kept for resuming, once the result has been written."""
-        self._finished.discard()
 
     def _start(self, first: int) -> Iterator[np.ndarray | None]:
         holes = self._holes

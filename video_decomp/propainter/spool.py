@@ -87,9 +87,5 @@ class FinishedBlocks:
         with whole_file(self._path(block)) as part:
             np.savez(part, *arrays)
 
-    def discard(self) -> None:
-        """Remove everything, once the results have been used."""
-        shutil.rmtree(self.folder)
-
     def _path(self, block: int) -> Path:
         return self.folder / f"block-{block:05}.npz"

@@ -6,6 +6,9 @@ at itself.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -73,10 +76,50 @@ def _add_patches(patches: Tensor, size: tuple[int, int]) -> Tensor:
     return F.fold(columns, size, KERNEL, padding=PADDING, stride=STRIDE)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Numbers of the tokens (in row-major order of the padded grid) of windows.
+
+    Attributes:
+        plain: windows without hole, (windows, 45).
+        holed: windows with hole, (windows, 45).
+        seen: the same windows and the ring around each, (windows, 45 + 148).
+    """
+
+    plain: Tensor
+    holed: Tensor
+    seen: Tensor
+
+    @classmethod
+    def of(cls, holes: Tensor) -> Places:
+        """From the hole on the tokens' grid, (l, h', w'); any frame's counts."""
+        padded = F.pad(holes, (0, -holes.shape[2] % WINDOW[1], 0, -holes.shape[1] % WINDOW[0]))
+        holed = _holed_windows(padded)
+        own, around = _all_places(padded.shape[1], padded.shape[2])
+        seen = torch.cat((own, around), dim=1)[holed]
+        return cls(*(part.to(holes.device) for part in (own[~holed], own[holed], seen)))
+
+
+def _holed_windows(holes: Tensor) -> Tensor:
+    """(windows,) bool, in row-major order, on the CPU."""
+    return (F.max_pool2d(holes[:, None].float(), WINDOW) > 0).any(dim=0).flatten().cpu()
+
+
+@cache
+def _all_places(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the tokens of every window (windows, 45) and of the ring around it (windows, 148).
+
+    The ring is cut out of the map rolled to its four corners, so it goes round the map's borders.
+    """
+    at = torch.arange(rows * columns, device="cpu").view(rows, columns)
+    down, right = ((side + 1) // 2 for side in WINDOW)
+    corners = ((-down, -right), (-down, right), (down, -right), (down, right))
+    rolled = [_windows(at.roll(corner, (0, 1))) for corner in corners]
+    return _windows(at), torch.cat(rolled, dim=1)[:, _ring()]
+
+
 class WindowAttention(nn.Module):
     """Attention of windows of 5x9 tokens to themselves, the ring around them and coarse tokens."""
-
-    valid_ind_rolled: Tensor
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -84,35 +127,32 @@ class WindowAttention(nn.Module):
         self.key, self.query, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.proj = nn.Linear(dim, dim)
         self.pool_layer = nn.Conv2d(dim, dim, POOL, POOL, groups=dim)
+        # A constant that stands in the published files.
         self.register_buffer("valid_ind_rolled", _ring())
 
-    def forward(self, x: Tensor, holes: Tensor, times: slice) -> Tensor:
+    def forward(self, x: Tensor, places: Places, times: slice) -> Tensor:
         """Attention within a clip.
 
         Args:
             x: (t, h, w, dim).
-            holes: (l, h, w), 0 outside of the hole; any frame's hole counts.
+            places: the windows.
             times: frames that windows with hole look at.
 
         Returns:
             The same shape as `x`.
         """
         rows, columns = x.shape[1:3]
-        padding = (0, 0, 0, -columns % WINDOW[1], 0, -rows % WINDOW[0])
-        x = F.pad(x, padding)
-        holed = self._holed_windows(F.pad(holes, padding[2:]))
-        own, around = self._places(x.shape[1], x.shape[2])
+        x = F.pad(x, (0, 0, 0, -columns % WINDOW[1], 0, -rows % WINDOW[0]))
         tokens = x.flatten(1, 2)
         query, key, value = self.query(tokens), self.key(tokens), self.value(tokens)
         result = torch.empty_like(query)
-        plain = own[~holed]
+        plain = places.plain
         result[:, plain.flatten()] = self._attend(query[:, plain], key[:, plain], value[:, plain]).flatten(
             1, 2
         )
         coarse = self.pool_layer(x[times].permute(0, 3, 1, 2)).flatten(2).transpose(1, 2)
         coarse_key, coarse_value = self.key(coarse), self.value(coarse)
-        seen_places = torch.cat((own, around), dim=1)[holed]
-        parts = zip(own[holed].split(WINDOWS_AT_ONCE), seen_places.split(WINDOWS_AT_ONCE), strict=True)
+        parts = zip(places.holed.split(WINDOWS_AT_ONCE), places.seen.split(WINDOWS_AT_ONCE), strict=True)
         for asking, seen in parts:
             windows = len(asking)
             answer = self._attend(
@@ -122,8 +162,7 @@ class WindowAttention(nn.Module):
             )
             answer = answer[0].unflatten(1, (len(x), -1)).transpose(0, 1)
             result[:, asking.flatten()] = answer.flatten(1, 2)
-        result = result.unflatten(1, x.shape[1:3])[:, :rows, :columns]
-        return self.proj(result)
+        return self.proj(result.unflatten(1, x.shape[1:3])[:, :rows, :columns])
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Softmax attention, (..., windows, tokens, dim) each."""
@@ -131,23 +170,6 @@ class WindowAttention(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(-2, -3) for part in (query, key, value)
         )
         return F.scaled_dot_product_attention(query, key, value).transpose(-2, -3).flatten(-2)
-
-    @staticmethod
-    def _holed_windows(holes: Tensor) -> Tensor:
-        """(windows,) bool, in row-major order."""
-        return (F.max_pool2d(holes[:, None].float(), WINDOW) > 0).any(dim=0).flatten()
-
-    def _places(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Numbers of the tokens of every window (windows, 45) and of the ring around it (windows, 148).
-
-        The ring is cut out of the map rolled to its four corners, so it goes round the map's borders.
-        """
-        device = self.valid_ind_rolled.device
-        at = torch.arange(rows * columns, device=device).view(rows, columns)
-        down, right = ((side + 1) // 2 for side in WINDOW)
-        corners = ((-down, -right), (-down, right), (down, -right), (down, right))
-        rolled = [_windows(at.roll(corner, (0, 1))) for corner in corners]
-        return _windows(at), torch.cat(rolled, dim=1)[:, self.valid_ind_rolled]
 
 
 def _windows(at: Tensor) -> Tensor:
@@ -188,9 +210,9 @@ class Block(nn.Module):
         self.attention = WindowAttention(dim, heads)
         self.mlp = FeedForward(dim, hidden)
 
-    def forward(self, x: Tensor, size: tuple[int, int], holes: Tensor, times: slice) -> Tensor:
-        """See `Transformer.forward`; `times`: frames that windows with hole look at."""
-        x = x + self.attention(self.norm1(x), holes, times)
+    def forward(self, x: Tensor, size: tuple[int, int], places: Places, times: slice) -> Tensor:
+        """See `Transformer.forward` and `WindowAttention.forward`."""
+        x = x + self.attention(self.norm1(x), places, times)
         return x + self.mlp(self.norm2(x), size)
 
 
@@ -209,6 +231,7 @@ class Transformer(nn.Module):
             size: height and width of the feature map they were split from.
             holes: (l, h', w') hole of the frames to be filled, on the tokens' grid.
         """
+        places = Places.of(holes)
         for index, block in enumerate(self.transformer):
-            x = block(x, size, holes, slice(index % 2, None, 2))
+            x = block(x, size, places, slice(index % 2, None, 2))
         return x
