@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.random_weights import random_pipeline
 from mimo.diffusion.acceleration import accelerate
-from mimo.diffusion.memory import GIB, MODES, Mode, Work
+from mimo.diffusion.memory import GIB, MODES, Mode, Work, needed
 from mimo.diffusion.offload import PARTS, Offload
 from mimo.diffusion.sampling import Sampling
 from mimo.kernels import probe
@@ -42,15 +42,18 @@ class Measurement:
     Args:
         pipeline: on the device, accelerated.
         size, frames, window: of the clip.
+        limit: GiB that the process may take for a clip; 0: all there is.
     """
 
-    def __init__(self, pipeline: MimoPipeline, size: int, frames: int, window: int) -> None:
+    def __init__(self, pipeline: MimoPipeline, size: int, frames: int, window: int, limit: float = 0) -> None:
         self.pipeline, self.size, self.frames, self.window = pipeline, size, frames, window
+        self.limit = limit
         self.device = torch.device("cuda")
 
     def run(self, mode: Mode, *, vae_batch: int = 4, kept_poses: int = 160) -> dict[str, float]:
         """Peaks in GiB (allocated; reserved over all) and seconds of each phase."""
         self._prepare(mode, vae_batch, kept_poses)
+        self._reserved = 0.0
         sampling = Sampling(
             self.size, self.size, STEPS, context_frames=self.window, sequential_guidance=mode.separate_rows
         )
@@ -82,7 +85,7 @@ class Measurement:
         for _ in self.pipeline.decode(latents):
             pass
         self._end(found, "decode")
-        found["reserved"] = torch.cuda.max_memory_reserved() / GIB
+        found["reserved, GiB"] = self._reserved
         return found
 
     def _prepare(self, mode: Mode, vae_batch: int, kept_poses: int) -> None:
@@ -93,6 +96,10 @@ class Measurement:
             names = sorted({name for names in PARTS.values() for name in names})
             parts = {name: getattr(pipeline, name) for name in names}
             pipeline.offload = Offload(parts, self.device, by_stages=mode.placement == "stages")
+            torch.cuda.empty_cache()
+        if self.limit:
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            torch.cuda.set_per_process_memory_fraction(self.limit * GIB / total)
 
     def _begin(self) -> None:
         torch.cuda.synchronize()
@@ -106,6 +113,7 @@ class Measurement:
         found[f"{phase}, s"] = time.perf_counter() - self._started
         peak = torch.cuda.max_memory_allocated() / GIB
         found[f"{phase}, GiB"] = peak
+        self._reserved = max(self._reserved, torch.cuda.max_memory_reserved() / GIB)
         torch.cuda.reset_peak_memory_stats()
         self._started = time.perf_counter()
 
@@ -209,11 +217,14 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[784])
     parser.add_argument("--window", type=int, default=24)
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--limit", type=float, default=0, help="GiB that may be taken for a clip")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     args = parser.parse_args()
-    report = report_counted if args.counted else report_measured
     for size in args.sizes:
-        report(size, args.window, args.frames, args.modes)
+        if args.counted:
+            report_counted(size, args.window, args.frames, args.modes)
+        else:
+            report_measured(size, args.window, args.frames, args.modes, args.limit)
 
 
 def report_counted(size: int, window: int, frames: int, modes: list[str]) -> None:
@@ -227,17 +238,19 @@ def report_counted(size: int, window: int, frames: int, modes: list[str]) -> Non
         )
 
 
-def report_measured(size: int, window: int, frames: int, modes: list[str]) -> None:
+def report_measured(size: int, window: int, frames: int, modes: list[str], limit: float) -> None:
     """Print peaks and times of each mode on the GPU."""
     # Trials of our own kernels would take longer than all of this, and they need less memory.
     probe.usable = lambda: defaultdict(bool)  # type: ignore[assignment]
     pipeline = random_pipeline(torch.device("cuda"), torch.float16)
     accelerate(pipeline, compilation="off")
-    measurement = Measurement(pipeline, size, frames, window)
+    measurement = Measurement(pipeline, size, frames, window, limit)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {size} px, {frames} frames")
     for name in modes:
         found = measurement.run(MODES[name])
-        print(f"{name:7}", ", ".join(f"{key} {value:.2f}" for key, value in found.items()), flush=True)
+        work = Work(size, window, frames)
+        found["foreseen, GiB"] = needed(work, MODES[name], work.poses) / GIB
+        print(f"{name:7}", "; ".join(f"{key} {value:.2f}" for key, value in found.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ MOST_KEPT_POSES = 160
 _UNITS_A_ROW, _UNITS_BESIDE = 16, 1
 # Values inside a feed-forward for each that goes in: of the joined product, its gate and their product.
 _FEED_FORWARD_VALUES = 12
-# Values a pixel of a picture alive in the autoencoder, and a latent pixel in the reference net.
-_AUTOENCODER_VALUES, _REFERENCE_VALUES = 770, 11_200
+# Values a pixel of a picture alive in the autoencoder (770, and cuDNN's workspaces while it chooses), and a
+# latent pixel in the reference net.
+_AUTOENCODER_VALUES, _REFERENCE_VALUES = 1300, 11_200
 # Channels of all spatial blocks, each by its tokens for each latent pixel: of keys, or of values.
 _BANK_CHANNELS = 5 * 320 + 5 * 640 / 4 + 5 * 1280 / 16 + 1280 / 64
 
