@@ -24,7 +24,7 @@ from video_decomp.hmr2.recovery import Recovery
 GIB = 1 << 30
 BATCH = 32
 CLIP = 60  # frames of the video, which is read again and again
-VERTICES, FACES, JOINTS = 6890, 13776, 24
+VERTICES, AROUND, JOINTS = 6890, 65, 24
 
 
 def measure(frames: int, size: tuple[int, int], device: str) -> list[Row]:
@@ -37,24 +37,28 @@ def measure(frames: int, size: tuple[int, int], device: str) -> list[Row]:
         video, masks = _clip(Path(folder), size)
         camera = picture_camera(*size)
 
-        def row(variant: str, dtype: torch.dtype, batch: int, count: int, hands: bool = False) -> Row:
-            started = time.perf_counter()
-            body = MeshNetwork(weights, "smpl_head.", "HMR2", device, dtype)
-            both = Hands(weights, weights, device, dtype) if hands else None
-            recovery = Recovery(body, both, 52 if hands else JOINTS, batch)
-            loading = time.perf_counter() - started
-            recovery.track(_frames(video, masks, 2 * batch), camera)
+        def row(variant: str, body: MeshNetwork, hands: Hands | None, batch: int, count: int) -> Row:
+            recovery = Recovery(body, hands, 52 if hands else JOINTS, batch)
+            recovery.track(_frames(video, masks, batch), camera)
             seconds, memory = _timed(device, lambda: recovery.track(_frames(video, masks, count), camera))
-            note = f"{count} frames, batch {batch}, {str(dtype).removeprefix('torch.')}"
-            note += f"; with decoding, boxes and crops; loading {loading:.1f} s"
-            return Row("pose", variant, count / seconds, memory, note)
+            note = f"{count} frames, batch {batch}, {str(body.dtype).removeprefix('torch.')}"
+            return Row("pose", variant, count / seconds, memory, f"{note}; with decoding, boxes and crops")
 
-        half = torch.float16 if full else torch.float32
-        rows.append(row("HMR2, batches", half, BATCH, frames))
-        rows.append(row("HMR2, batches, a quarter of the frames", half, BATCH, max(frames // 4, 1)))
-        rows.append(row("HMR2, one by one", half, 1, frames))
-        rows.append(row("HMR2, one by one, as the reference runs it", torch.float32, 1, frames))
-        rows.append(row("HMR2 with hands, batches", half, BATCH, frames, hands=True))
+        few = max(frames // 4, 1)
+        dtype = torch.float16 if full else torch.float32
+        body = MeshNetwork(weights, "smpl_head.", "HMR2", device, dtype)
+        rows.append(row("HMR2, batches", body, None, BATCH, frames))
+        rows.append(row("HMR2, batches, a quarter of the frames", body, None, BATCH, few))
+        rows.append(row("HMR2, one by one", body, None, 1, few))
+        hands = Hands(weights, weights, device, dtype)
+        rows.append(row("HMR2 with hands, batches", body, hands, BATCH, frames))
+        del body, hands
+        body = MeshNetwork(weights, "smpl_head.", "HMR2", device, torch.float32)
+        rows.append(row("HMR2, one by one, as the reference runs it", body, None, 1, few))
+        started = time.perf_counter()
+        count = sum(1 for _ in _frames(video, masks, frames))
+        speed = count / (time.perf_counter() - started)
+        rows.append(Row("pose", "decoding alone", speed, None, f"{count} frames and masks, on the CPU"))
     rows.append(_drawing(size))
     return rows
 
@@ -186,10 +190,16 @@ def _drawing(size: tuple[int, int]) -> Row:
     from mimo.body.raster import rasterise
 
     rng = np.random.default_rng(0)
-    height = np.linspace(-0.9, 0.9, VERTICES)
-    turn = np.arange(VERTICES) * 0.7
+    ring, place = np.divmod(np.arange(VERTICES), AROUND)
+    height, turn = ring / (VERTICES // AROUND) * 1.8 - 0.9, place / AROUND * 2 * np.pi
     vertices = np.stack([0.15 * np.cos(turn), height, 0.15 * np.sin(turn)], 1)
-    start = rng.integers(0, VERTICES - 12, FACES)
+    corner = np.arange(VERTICES - AROUND - 1)
+    faces = np.concatenate(
+        [
+            np.stack([corner, corner + 1, corner + AROUND], 1),
+            np.stack([corner + 1, corner + AROUND + 1, corner + AROUND], 1),
+        ]
+    )
     joints = np.clip(((height + 0.9) / 1.8 * JOINTS).astype(int), 0, JOINTS - 1)
     weights = np.zeros((VERTICES, JOINTS), np.float32)
     weights[np.arange(VERTICES), joints] = 1
@@ -201,7 +211,7 @@ def _drawing(size: tuple[int, int]) -> Row:
         joint_regressor=(weights / np.maximum(weights.sum(0), 1)).T.copy(),
         weights=weights,
         parents=np.arange(-1, JOINTS - 1, dtype=np.int32),
-        faces=np.stack([start, start + 5, start + 9], 1).astype(np.int32),
+        faces=faces.astype(np.int32),
     )
     topology = topology_of(file, "smpl-benchmark")
     body, camera = topology.body(np.zeros(10)), picture_camera(*size)

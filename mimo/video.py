@@ -24,6 +24,7 @@ import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from mimo.files import whole_file
@@ -39,6 +40,7 @@ TAG_BT709 = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc
 # Fixed, since x264's bits depend on their number and must not depend on the machine.
 ENCODER_THREADS = 2
 DECODER_THREADS = 2
+CONVERTER_THREADS = 4
 KEY_FRAME_INTERVAL = 60
 AUDIO_COPIED_TO_MP4 = {"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"}
 
@@ -104,6 +106,8 @@ class VideoReader:
         time = next(wanted, None)
         if time is None:
             return
+        # One for all frames: it keeps its tables and threads from frame to frame.
+        reformatter = VideoReformatter()
         with self._open() as (container, stream):
             if start:
                 container.seek(time, stream=stream)
@@ -112,7 +116,7 @@ class VideoReader:
                     continue
                 if frame.pts != time:
                     break
-                yield self._image(frame)
+                yield self._image(frame, reformatter)
                 time = next(wanted, None)
                 if time is None:
                     return
@@ -129,10 +133,13 @@ class VideoReader:
             return image
         raise IndexError(f"{self.path}: no frame {index}, there are {len(self)}")
 
-    def _image(self, frame: av.VideoFrame) -> np.ndarray:
+    def _image(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
         if self.gray:
             return frame.to_ndarray(format="gray")
-        return frame.reformat(format="rgb24", interpolation=EXACT_TO_RGB).to_ndarray()
+        image = reformatter.reformat(
+            frame, format="rgb24", interpolation=EXACT_TO_RGB, threads=CONVERTER_THREADS
+        )
+        return image.to_ndarray()
 
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
