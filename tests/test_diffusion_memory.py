@@ -95,6 +95,14 @@ def test_eight_gigabytes_are_enough_for_the_published_size():
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_pictures_go_one_by_one_before_networks_leave():
+    work = Work(1536, 8, frames=8, vae_batch=8)
+    chosen = plan(work, free=24 * GIB)
+    assert chosen.mode.name == "high"
+    assert 1 <= chosen.vae_batch < 8
+    assert chosen.needed <= 24 * GIB
+
+
 @pytest.mark.parametrize(("free", "choice"), [(7.0, "high"), (3.8, "auto"), (3.8, "low"), (3.8, "high")])
 def test_what_the_message_proposes_fits(free, choice):
     work, free = Work(784, 24, frames=100), int(free * GIB)

@@ -194,15 +194,15 @@ def plan(work: Work, free: int, choice: Choice = "auto") -> Plan:
         Rejected: it does not fit; the message has the numbers and proposes settings that do.
     """
     for mode in MODES.values() if choice == "auto" else [MODES[choice]]:
-        least = needed(work, mode)
         # Modes that are fast only with all pose features at hand are not worth having without, if others fit.
-        if choice == "auto" and not mode.separate_rows:
-            least = needed(work, mode, work.poses)
-        if least <= free:
-            kept = min(work.poses, (free - needed(work, mode)) // work.frame_unit)
-            whole = needed(work, mode, kept)
-            return Plan(mode, min(work.vae_batch, mode.largest_vae_batch), kept, whole, free - whole)
-    raise Rejected(_does_not_fit(work, free, choice))
+        least = work.poses if choice == "auto" and not mode.separate_rows else 0
+        for batch in range(min(work.vae_batch, mode.largest_vae_batch), 0, -1):
+            fewer = replace(work, vae_batch=batch)
+            if needed(fewer, mode, least) <= free:
+                kept = min(work.poses, (free - needed(fewer, mode)) // work.frame_unit)
+                whole = needed(fewer, mode, kept)
+                return Plan(mode, batch, kept, whole, free - whole)
+    raise Rejected(_does_not_fit(replace(work, vae_batch=1), free, choice))
 
 
 def main_memory_mb(work: Work, mode: Mode) -> int:
