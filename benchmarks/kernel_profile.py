@@ -28,6 +28,20 @@ KINDS = {
 }
 
 
+# Parts of the denoiser by the operations that launch their kernels; compiled elementwise work has none.
+PARTS = {
+    "mimo::self_attention": "attention cores",
+    "mimo::reference_attention": "attention cores",
+    "mimo::shared_attention": "attention cores",
+    "mimo::temporal_attention": "attention over frames",
+    "mimo::gated_linear": "feed-forwards",
+    "aten::convolution": "convolutions",
+    "aten::mm": "projections",
+    "aten::addmm": "projections",
+    "aten::bmm": "projections",
+}
+
+
 def kernel_table(run: Callable[[], Any], top: int = 16) -> str:
     """Profile one call: milliseconds by kind, then the longest kernels, then the longest operations.
 
@@ -49,9 +63,18 @@ def kernel_table(run: Callable[[], Any], top: int = 16) -> str:
         kinds[kind_of(event.key)] += milliseconds
         kernels.append((milliseconds, event.count, event.key))
     lines = [f"{time:9.2f} ms  {kind}" for kind, time in sorted(kinds.items(), key=lambda item: -item[1])]
-    lines.append(f"{sum(kinds.values()):9.2f} ms  in all kernels")
+    lines.append(f"{sum(kinds.values()):9.2f} ms  in all kernels; by part of the network:")
+    lines += _parts(recorded, sum(kinds.values()))
     lines += _longest(kernels, top)
     return "\n".join([*lines, *_longest(_operations(recorded), top)])
+
+
+def part_of(operation: str, shapes: list[Any]) -> str | None:
+    """Part of the denoiser that an operation belongs to, by its name and its inputs' shapes."""
+    if operation == "mimo::add_product":
+        columns, channels = [shape for shape in shapes if len(shape) == 2 and isinstance(shape[0], int)][-1]
+        return "feed-forwards" if channels == 4 * columns else "projections"
+    return PARTS.get(operation)
 
 
 def kind_of(kernel: str) -> str:
@@ -63,6 +86,22 @@ def kind_of(kernel: str) -> str:
         if any(word.lower() in name for word in words):
             return kind
     return "other"
+
+
+def _parts(recorded: profile, whole: float) -> list[str]:
+    """Milliseconds by part of the denoiser; what no operation launched is compiled elementwise work."""
+    parts: dict[str, float] = defaultdict(float)
+    for event in recorded.events():
+        part = part_of(event.name, event.input_shapes) if event.device_type == DeviceType.CPU else None
+        outer = event.cpu_parent
+        while part is not None and outer is not None:
+            if outer.name.startswith("mimo::") or outer.name in PARTS:
+                part = None
+            outer = outer.cpu_parent
+        if part is not None:
+            parts[part] += event.device_time_total / 1e3
+    parts["norms and other elementwise work, copies"] = whole - sum(parts.values())
+    return [f"{time:9.2f} ms  {part}" for part, time in sorted(parts.items(), key=lambda item: -item[1])]
 
 
 def _operations(recorded: profile) -> list[tuple[float, int, str]]:
