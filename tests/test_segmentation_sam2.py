@@ -376,7 +376,7 @@ class Evil:
 def test_damaged_files_are_refused(files, tmp_path, capfd):
     page, hostile = tmp_path / "sam2.1_hiera_large.pt", tmp_path / "hostile.pt"
     page.write_text("<!doctype html><title>Sign in</title>")
-    hostile.write_bytes(pickle.dumps({"model": Evil()}))
+    hostile.write_bytes(pickle.dumps({"model": Evil()}, protocol=2))
     for place in (page, hostile):
         with pytest.raises(Rejected, match=f"{place.name}: no file of weights"):
             loading.load_video_network(place)

@@ -47,7 +47,9 @@ def load_video_network(place: Path) -> VideoNetwork:
         Rejected: it is something else, incomplete or damaged.
     """
     if place.is_dir():
-        return _folder(place, {"sam2_video": VideoNetwork}, "a SAM 2.1 video network")
+        # A configuration for images may stand beside weights for both; without the memory they are refused.
+        kinds = {"sam2_video": VideoNetwork, "sam2": VideoNetwork}
+        return _folder(place, kinds, "a SAM 2.1 video network")
     return _checkpoint(place, official.is_sam2, official.sam2_video_model, "sam2.1_hiera_large.pt")
 
 
@@ -152,7 +154,10 @@ def read_tensors(place: Path) -> dict[str, Tensor]:
         Rejected: the file is missing or is no such file.
     """
     try:
-        content = torch.load(place, map_location="cpu", weights_only=True)
+        try:
+            content = torch.load(place, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # PyTorch's format before 1.6 cannot be mapped
+            content = torch.load(place, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise Rejected(f"{place}: there is no such file") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:

@@ -168,7 +168,9 @@ def sam_model(weights: Weights) -> SamModel:
     # The library's own default, 1e-6, is not the official one.
     decoder = SamMaskDecoderConfig(**sizes, layer_norm_eps=1e-5)
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
-    return _filled(SamModel(config), renamed)
+    with torch.device("meta"):
+        model = SamModel(config)
+    return _filled(model, renamed, assign=True)
 
 
 def sam2_video_model(weights: Weights, trunk: Trunk | None = None) -> VideoNetwork:
@@ -297,14 +299,19 @@ def _count(weights: Weights, pattern: str) -> int:
     return len({match[1] for name in weights if (match := re.match(pattern, name))})
 
 
-def _filled(model: Network, renamed: dict[str, torch.Tensor]) -> Network:
+def _filled(model: Network, renamed: dict[str, torch.Tensor], *, assign: bool = False) -> Network:
     """The model with these weights, all of them and no others.
+
+    Args:
+        model: where they go.
+        renamed: the weights by the model's names.
+        assign: they become the model's own instead of being copied; it may have none before.
 
     Raises:
         ValueError: names or shapes differ.
     """
     try:
-        model.load_state_dict(renamed, strict=True)
+        model.load_state_dict(renamed, strict=True, assign=assign)
     except RuntimeError as error:
         raise ValueError(" ".join(str(error).split())[:400]) from None
     model.eval()
