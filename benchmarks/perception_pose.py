@@ -20,6 +20,8 @@ from video_decomp.hmr2.crops import picture_camera
 from video_decomp.hmr2.hands import Hands
 from video_decomp.hmr2.network import MeshNetwork
 from video_decomp.hmr2.recovery import Recovery
+from video_decomp.pose.__main__ import masked_frames
+from video_decomp.pose.render import drawn_body
 
 GIB = 1 << 30
 BATCH = 32
@@ -167,7 +169,7 @@ def _clip(folder: Path, size: tuple[int, int]) -> tuple[VideoReader, VideoReader
 
 def _frames(video: VideoReader, masks: VideoReader, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """So many frames: the clip again and again."""
-    endless = itertools.chain.from_iterable(zip(video, masks, strict=True) for _ in itertools.count())
+    endless = itertools.chain.from_iterable(masked_frames(video, masks) for _ in itertools.count())
     return itertools.islice(endless, count)
 
 
@@ -187,8 +189,6 @@ def _timed(device: str, work: Callable[[], object]) -> tuple[float, float | None
 
 def _drawing(size: tuple[int, int]) -> Row:
     """Posing and drawing a body of SMPL's size, which the stage does on one CPU core after the networks."""
-    from mimo.body.raster import rasterise
-
     rng = np.random.default_rng(0)
     ring, place = np.divmod(np.arange(VERTICES), AROUND)
     height, turn = ring / (VERTICES // AROUND) * 1.8 - 0.9, place / AROUND * 2 * np.pi
@@ -220,7 +220,7 @@ def _drawing(size: tuple[int, int]) -> Row:
     started = time.perf_counter()
     for _ in range(count):
         posed = body.pose(rng.normal(0, 0.05, (JOINTS, 3)), np.array([np.pi / 2, 0, 0]), distance)
-        rasterise(posed, topology.faces, colours, camera)
+        drawn_body(posed, topology.faces, colours, camera)
     seconds = time.perf_counter() - started
     note = f"{count} frames, {VERTICES} vertices, on the CPU; without writing the video"
     return Row("pose", "posing and drawing the body", count / seconds, None, note)

@@ -80,7 +80,7 @@ def fragments(
         np.zeros((height, width, 3), np.float32),
         np.full((height, width), np.inf, np.float32),
     )
-    left, top, right, bottom = _bounds(vertices, camera, width, height)
+    left, top, right, bottom = bounds(vertices, camera, width, height)
     if right <= left or bottom <= top:
         return result
     window = crop_camera(camera, left, top, right - left, bottom - top)
@@ -136,8 +136,8 @@ def _block_means(image: np.ndarray, samples: int) -> np.ndarray:
     return blocks.mean(axis=(1, 3), dtype=np.float32)
 
 
-def _bounds(vertices: np.ndarray, camera: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """Window (left, top, right, bottom) that holds the drawn mesh, within the image."""
+def bounds(vertices: np.ndarray, camera: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """Window (left, top, right, bottom) that holds the drawn mesh, within the image; or empty."""
     if not len(vertices) or vertices[:, 2].max() <= NEAREST:
         return 0, 0, 0, 0
     if vertices[:, 2].min() <= NEAREST:

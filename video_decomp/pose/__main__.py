@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from mimo.stage import backend_arguments, progress, run, write_record
-from mimo.video import VideoWriter
+from mimo.video import VideoReader, VideoWriter
 from video_decomp.masked_video import open_masked_video
 from video_decomp.pose.render import Coverage, motion_code
+from video_decomp.sam2.streams import ahead
 
 STAGE = "video_decomp.pose"
+DECODED_AHEAD = 8
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         started = time.perf_counter()
         frames, masks = open_masked_video(template)
-        pairs = progress(zip(frames, masks, strict=True), "pose", len(frames))
+        pairs = progress(masked_frames(frames, masks), "pose", len(frames))
         estimate = backend.estimate(pairs, float(frames.info.fps), args.settings)
         estimate.motion.save(template / "motion.npz")
         coverage = Coverage()
@@ -49,6 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         )
 
     return run(work)
+
+
+def masked_frames(frames: VideoReader, masks: VideoReader) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames with their masks, both decoded while the backend works on earlier ones."""
+    return zip(ahead(frames, DECODED_AHEAD), ahead(masks, DECODED_AHEAD), strict=True)
 
 
 if __name__ == "__main__":

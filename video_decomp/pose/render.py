@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mimo.body.camera import crop_camera
 from mimo.body.model import Topology
-from mimo.body.raster import rasterise
+from mimo.body.raster import bounds, rasterise
 from video_decomp.pose.interface import Estimate
 
 
@@ -46,10 +47,25 @@ def motion_code(estimate: Estimate, masks: Iterable[np.ndarray], coverage: Cover
     shown = {drawn: _faces(topology, *drawn) for drawn in itertools.product((False, True), repeat=2)}
     for index, mask in enumerate(masks):
         hands = (True, True) if estimate.hands is None else tuple(estimate.hands[index].tolist())
-        drawn = rasterise(motion.vertices(index), shown[hands], colours, motion.camera)
+        image, covered = drawn_body(motion.vertices(index), shown[hands], colours, motion.camera)
         if motion.visible[index]:
-            coverage.add(drawn.coverage > 0.5, mask > 127)
-        yield np.round(drawn.attributes).clip(0, 255).astype(np.uint8)
+            coverage.add(covered, mask > 127)
+        yield image
+
+
+def drawn_body(
+    vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray, camera: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A body in its colours on black (h, w, 3) uint8, and where it is (h, w) bool."""
+    width, height = (round(float(value)) for value in camera[3:])
+    image, covered = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+    left, top, right, bottom = bounds(vertices, camera, width, height)
+    if right > left and bottom > top:
+        window = crop_camera(camera, left, top, right - left, bottom - top)
+        drawn = rasterise(vertices, faces, colours, window)
+        image[top:bottom, left:right] = np.round(drawn.attributes).clip(0, 255)
+        covered[top:bottom, left:right] = drawn.coverage > 0.5
+    return image, covered
 
 
 def _faces(topology: Topology, left: bool, right: bool) -> np.ndarray:
