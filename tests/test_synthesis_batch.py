@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from mimo.pipeline import MimoPipeline
 from mimo.stage import Rejected
 from mimo.synthesis import handover
 from mimo.synthesis.__main__ import main
+from mimo.synthesis.gpus import free_gpu
 
 
 def ended(process: int) -> bool:
@@ -114,6 +116,20 @@ def test_a_clip_nobody_waits_for_is_given_up(run, clip):
         sender.kill()
         sender.communicate()
         assert ended(worker)
+
+
+def test_clips_at_the_same_time_go_to_different_gpus(run, clip, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    clip.order = replace(clip.order, settings={"device": "auto"})
+    with free_gpu(handover.runtime_folder(), "auto") as first:
+        other = clip.hand_over(run)[1]
+        with free_gpu(handover.runtime_folder(), "auto") as second:
+            assert (first, second) == ("cuda:0", "cuda:1")
+    worker = clip.hand_over(run)[1]
+    assert worker != other
+    assert clip.hand_over(run)[1] == worker
+    with free_gpu(handover.runtime_folder(), "cpu") as device:
+        assert device == "cpu"
 
 
 def test_sockets_lie_where_nobody_else_may_enter(run):

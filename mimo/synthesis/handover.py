@@ -20,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mimo.fingerprint import ROOT, fingerprint
 from mimo.stage import EXIT_REJECTED, Rejected
+from mimo.synthesis.gpus import free_gpu
 
 RUN = "MIMO_RUN_PID"
 """Environment variable with the process that the worker is not to outlive."""
@@ -103,33 +104,43 @@ def hand_over(order: Order, run: int, keep_loaded: float) -> int:
     Returns:
         The exit code that making it here would have had.
     """
-    for _ in range(_ATTEMPTS):
-        try:
-            connection = _connected(order, run, keep_loaded)
-        except Rejected as error:
-            print(f"REJECTED: {error}", file=sys.stderr)
-            return EXIT_REJECTED
-        with connection:
-            replies = connection.makefile("r", encoding="utf-8")
-            try:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                text = order.as_json().encode()
-                sent = socket.send_fds(connection, [text], [1, 2])
-                connection.sendall(text[sent:])
-                begun = replies.readline()
-                if not begun:
-                    continue
-                worker = json.loads(begun)["worker"]
-                print(f"handed over to process {worker}, which stays loaded", file=sys.stderr, flush=True)
-                answer = replies.readline()
-            except (BrokenPipeError, ConnectionResetError):
-                continue
-            if answer:
-                return int(json.loads(answer)["exit"])
-            print(f"the worker that was making this clip has died (process {worker})", file=sys.stderr)
-            return EXIT_FAULT
+    try:
+        with free_gpu(runtime_folder(), str(order.settings.get("device"))) as device:
+            if device.startswith("cuda"):
+                order = replace(order, settings=order.settings | {"device": device})
+            for _ in range(_ATTEMPTS):
+                with _connected(order, run, keep_loaded) as connection:
+                    code = _answer(connection, order)
+                if code is not None:
+                    return code
+    except Rejected as error:
+        print(f"REJECTED: {error}", file=sys.stderr)
+        return EXIT_REJECTED
     print("no worker takes this clip: each one ended before it began", file=sys.stderr)
+    return EXIT_FAULT
+
+
+def _answer(connection: socket.socket, order: Order) -> int | None:
+    """Order a video and wait; its exit code, or None: the worker ended before it began."""
+    replies = connection.makefile("r", encoding="utf-8")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        text = order.as_json().encode()
+        sent = socket.send_fds(connection, [text], [1, 2])
+        connection.sendall(text[sent:])
+        begun = replies.readline()
+    except (BrokenPipeError, ConnectionResetError):
+        return None
+    if not begun:
+        return None
+    worker = json.loads(begun)["worker"]
+    print(f"handed over to process {worker}, which stays loaded", file=sys.stderr, flush=True)
+    with suppress(ConnectionResetError):
+        answer = replies.readline()
+        if answer:
+            return int(json.loads(answer)["exit"])
+    print(f"the worker that was making this clip has died (process {worker})", file=sys.stderr)
     return EXIT_FAULT
 
 

@@ -18,10 +18,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 
 from mimo.character import Character
-from mimo.stage import StageSettings, load_backend, parse_settings, run
+from mimo.stage import load_backend, parse_settings, run
 from mimo.synthesis.handover import EXIT_FAULT, Order, folder_lock
 from mimo.synthesis.rendering import make_video
 from mimo.template import Template
@@ -107,15 +106,15 @@ class Worker:
 def _made(order: Order) -> int:
     """Make a video as the command line would; its exit code."""
     try:
-        backend = load_backend("mimo.synthesis", order.backend)
-        settings = parse_settings(backend.Settings, order.settings, "settings")
-        return run(lambda: _make(order, backend, settings))
+        return run(lambda: _make(order))
     except BaseException:
         traceback.print_exc()
         return EXIT_FAULT
 
 
-def _make(order: Order, backend: ModuleType, settings: StageSettings) -> None:
+def _make(order: Order) -> None:
+    backend = load_backend("mimo.synthesis", order.backend)
+    settings = parse_settings(backend.Settings, order.settings, "settings")
     template, character = Template.load(order.template), Character.load(order.character)
     make_video(template, character, order.output, backend, settings)
 
