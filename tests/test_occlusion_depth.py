@@ -1,12 +1,16 @@
 """Occlusion backend depth-layers: its rules on scenes of known order, its networks, its command line."""
 
+import dataclasses
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from networks_sam2 import SIDE, video_network
+from real_clips import balancing_man
 from transformers import (
     DepthAnythingConfig,
     DepthAnythingForDepthEstimation,
@@ -19,7 +23,7 @@ from transformers import (
 )
 
 from benchmarks.layer_order import average_person, count, coverage
-from benchmarks.layered_scenes import FRAMES, LayeredClip, around_a_pole, layouts
+from benchmarks.layered_scenes import FRAMES, LayeredClip, around_a_pole, layouts, walk
 from mimo import weights
 from mimo.stage import EXIT_REJECTED, Rejected
 from mimo.video import VideoReader
@@ -218,14 +222,13 @@ def test_other_networks_are_no_depth_network(tiny_weights, tmp_path):
         load_depth(tmp_path)
 
 
-def test_command_line_with_tiny_networks(body, tmp_path, tiny_weights, capsys):
-    clip = LayeredClip(layouts(0)[4], body, tmp_path)
-    settings = {
+def lenient(tiny_weights, **more):
+    """Settings for random networks, which are sure of nothing: what they say is taken."""
+    return {
         "depth_weights": str(tiny_weights / "depth"),
         "sam2_weights": str(tiny_weights / "sam2"),
         "depth_side": 56,
         "points_per_side": 6,
-        # Random networks are sure of nothing: take what they say.
         "min_predicted_iou": 0,
         "min_stability": 0,
         "nearer_share": 0.01,
@@ -237,17 +240,53 @@ def test_command_line_with_tiny_networks(body, tmp_path, tiny_weights, capsys):
         "every_frame": True,
         "key_frames": 1,
         "hidden_key_frames": 0,
+        "device": "cpu",
+        **more,
     }
-    command = ["--template", str(tmp_path), "--backend", "depth-layers", "--device", "cpu"]
-    assert main([*command, "--settings", json.dumps(settings)]) == 0
-    record = json.loads((tmp_path / "records" / "occlusion.json").read_text())
+
+
+def check_output(template):
+    """The stage's record and layer belong together; the record."""
+    record = json.loads((template / "records" / "occlusion.json").read_text())
     assert record["weights"] == ["depth-anything-v2-small", "sam2.1-hiera-large"]
     assert record["metrics"]["segments"] > 0
-    assert record["metrics"]["followed"] > 0
-    assert bool(record["occluders"]) == (tmp_path / "occ.mp4").is_file()
+    assert bool(record["occluders"]) == (template / "occ.mp4").is_file()
     if record["occluders"]:
-        assert len(VideoReader(tmp_path / "occ.mp4", gray=True)) == len(clip.frames)
+        layer, person = (
+            VideoReader(template / "occ.mp4", gray=True),
+            VideoReader(template / "mask.mp4", gray=True),
+        )
+        assert len(layer) == len(person)
+        assert not any((a[b > 127] > 0).any() for a, b in zip(layer, person, strict=True))
+    return record
 
-    settings["depth_weights"] = str(tiny_weights / "sam2")
-    assert main([*command, "--settings", json.dumps(settings)]) == EXIT_REJECTED
+
+def test_command_line_with_tiny_networks(body, tmp_path, tiny_weights, capsys):
+    LayeredClip(layouts(0)[4], body, tmp_path)
+    command = ["--template", str(tmp_path), "--backend", "depth-layers", "--settings"]
+    assert main([*command, json.dumps(lenient(tiny_weights))]) == 0
+    assert check_output(tmp_path)["metrics"]["followed"] > 0
+
+    wrong = lenient(tiny_weights, depth_weights=str(tiny_weights / "sam2"))
+    assert main([*command, json.dumps(wrong)]) == EXIT_REJECTED
     assert "not Depth Anything" in capsys.readouterr().err
+
+
+def test_workflow_runs_it_on_footage(checkout, body, tiny_weights):
+    template = checkout.folder / "templates" / "man"
+    (checkout.folder / "videos").mkdir()
+    (checkout.folder / "videos" / "man.mp4").write_text("what the files below were made of")
+    records = [template / "records" / f"{stage}.json" for stage in ("ingest", "segmentation", "pose")]
+    for path in records:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    balancing_man(template, frames=9)
+    shutil.copy(template / "vid.mp4", template / "sdc.mp4")
+    width, height = 270, 480
+    camera = np.array([1.5 * height, width / 2, height / 2, width, height], np.float32)
+    dataclasses.replace(walk(body, [0.0] * 9), camera=camera).save(template / "motion.npz")
+    settings = {"occlusion": {"backend": "depth-layers", **lenient(tiny_weights)}}
+    (checkout.folder / "more.yaml").write_text(yaml.safe_dump(settings))
+    result = checkout.snakemake("--configfile", "more.yaml", "--", "templates/man/records/occlusion.json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_output(template)
