@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import torch
 from transformers import (
     RTDetrResNetConfig,
@@ -26,6 +27,8 @@ from transformers.models.sam2_video.configuration_sam2_video import (
     Sam2VideoPromptEncoderConfig,
 )
 
+from mimo import weights
+from mimo.video import VideoReader, VideoWriter
 from video_decomp.sam2.network import VideoNetwork
 
 GOLDEN = Path(__file__).parent / "data" / "sam2"
@@ -169,3 +172,31 @@ def matting(folder: Path) -> Path:
 def official(name: str) -> dict[str, torch.Tensor]:
     """Weights in the layout of Meta's own files, ``sam`` or ``sam2``: all its names, small."""
     return fill(json.loads((GOLDEN / "official.json").read_text())[name])
+
+
+PERSON = (0.55, 0.15, 0.85, 0.97)
+"""Where the detector of `write_all` sees somebody, in units of the image."""
+
+
+def write_all(folder: Path) -> Path:
+    """Write a tiny network of each kind, in the official formats."""
+    video_network().save_pretrained(folder / "sam2")
+    detector(folder / "detector", PERSON)
+    detector(folder / "blind", None)
+    key_points(folder / "key_points", 0.9)
+    key_points(folder / "doubtful", 0.2)
+    matting(folder / "matting")
+    first = official("sam")
+    # Without this the random network sees nothing in real images.
+    first["mask_decoder.output_hypernetworks_mlps.0.layers.2.bias"] = torch.tensor([3.0, -3.0, 3.0, -3.0])
+    torch.save(first, folder / "sam.pth")
+    return folder
+
+
+def write_clip(folder: Path) -> Path:
+    """Write a template's ``vid.mp4``: 14 frames of the woman who walks, 320x180."""
+    weights.fetch(["sports2d-demo"])
+    with VideoWriter(folder / "vid.mp4", 30) as writer:
+        for image in VideoReader(weights.path("sports2d-demo")).frames(60, 74):
+            writer.write(cv2.resize(image[450:, 800:1768], (320, 180), interpolation=cv2.INTER_AREA))
+    return folder

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     DFineForObjectDetection,
@@ -148,26 +149,32 @@ def _checkpoint(
 
 
 def read_tensors(place: Path) -> dict[str, Tensor]:
-    """Tensors by name of a file that torch saved, of its part ``model`` if it has one.
+    """Tensors by name of a ``.safetensors`` file, or of one that torch saved, of its part ``model`` if any.
 
     Raises:
         Rejected: the file is missing or is no such file.
     """
     try:
-        try:
-            content = torch.load(place, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # PyTorch's format before 1.6 cannot be mapped
-            content = torch.load(place, map_location="cpu", weights_only=True)
+        content = load_file(place) if place.suffix == ".safetensors" else _unpickled(place)
     except FileNotFoundError:
         raise Rejected(f"{place}: there is no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:120]
         raise Rejected(f"{place}: no file of weights ({reason}); download it again") from None
     content = content.get("model", content) if isinstance(content, dict) else {}
+    content = content if isinstance(content, dict) else {}
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise Rejected(f"{place}: holds no tensors by name; download it again")
     return tensors
+
+
+def _unpickled(place: Path) -> Any:
+    """What torch saved, tensors only, mapped from the disk where its format allows it (since PyTorch 1.6)."""
+    try:
+        return torch.load(place, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:
+        return torch.load(place, map_location="cpu", weights_only=True)
 
 
 def _sample(weights: official.Weights) -> str:
