@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import weakref
 
 import numpy as np
 import pytest
@@ -240,6 +241,38 @@ def test_hostile_checkpoint_is_refused(files, clip, own_cache, tmp_path, capsys)
     assert run(clip, tmp_path, options(files, checkpoint=path)) == 3
     assert "refused as the HMR2 checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
+
+
+def test_answers_that_are_no_numbers_are_told(files, clip, own_cache, tmp_path, capsys):
+    state = network_state()
+    state["smpl_head.deccam.bias"][0] = float("nan")
+    path = write_checkpoint(tmp_path / "nan.ckpt", state)
+    assert run(clip, tmp_path, options(files, checkpoint=path)) == 3
+    assert "no numbers for frame 0; set precision: float32" in capsys.readouterr().err
+
+
+def test_long_clips_hold_few_frames(files):
+    import torch
+
+    from video_decomp.hmr2.network import MeshNetwork
+    from video_decomp.hmr2.recovery import Recovery
+
+    alive, most = weakref.WeakValueDictionary(), []
+
+    def frames():
+        for number in range(120):
+            image = np.zeros((96, 64, 3), np.uint8)
+            alive[number] = image
+            most.append(len(alive))
+            mask = np.zeros((96, 64), np.uint8)
+            mask[10:80, 20:40] = 255
+            yield image, mask
+            del image
+
+    network = MeshNetwork(files / "hmr2.ckpt", "smpl_head.", "HMR2", "cpu", torch.float32)
+    track = Recovery(network, None, 24, batch=8).track(frames(), picture_camera(64, 96))
+    assert track.seen.sum() == len(track) == 120
+    assert max(most) <= 8 + 8 + 4
 
 
 def test_missing_registry_files_are_named(clip, own_cache, tmp_path, capsys):

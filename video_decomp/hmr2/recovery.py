@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mimo.stage import Rejected
 from video_decomp.hmr2.crops import cut, in_picture, person_box, square_around
 from video_decomp.hmr2.hands import Hands
 from video_decomp.hmr2.network import MeshNetwork, normalised
@@ -36,6 +37,9 @@ class Recovery:
         Args:
             frames: RGB frames (h, w, 3) and masks (h, w), uint8, read once; two batches of them are held.
             camera: (5,) of the picture.
+
+        Raises:
+            Rejected: the networks' answer is not finite.
         """
         done, waiting, count = _Results(), _Batch(), 0
         for number, (image, mask) in enumerate(ahead(frames, self.batch)):
@@ -60,11 +64,17 @@ class Recovery:
             rotations, seen = self.hands(batch.images, batch.boxes, rotations)
         elif self.joints != rotations.shape[1]:
             rotations = with_straight_hands(rotations)
-        places = in_picture(found.camera.cpu().double().numpy(), squares, camera)
+        shapes, weak = found.shape.cpu().double().numpy(), found.camera.cpu().double().numpy()
+        for number, *values in zip(batch.numbers, rotations, shapes, weak, strict=True):
+            if not all(np.isfinite(value).all() for value in values):
+                raise Rejected(
+                    f"pose: the networks give no numbers for frame {number}; set precision: float32, and if "
+                    "it stays so, compare the checkpoints with those of their sites"
+                )
         done.numbers += batch.numbers
         done.rotations.append(rotations)
-        done.shapes.append(found.shape.cpu().double().numpy())
-        done.places.append(places)
+        done.shapes.append(shapes)
+        done.places.append(in_picture(weak, squares, camera))
         done.hands.append(seen)
 
 
