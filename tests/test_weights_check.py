@@ -106,7 +106,7 @@ def test_tensor_names_without_running_the_file(tmp_path):
     for path in tmp_path.iterdir():
         assert problem(path) is None, path
     for name in ("new.ckpt", "old.pth", "net.safetensors"):
-        assert lacking_keys([tmp_path / name], ["head.weight", "body.*.bias", "tail.weight"]) == [
+        assert lacking_keys([tmp_path / name], ["module.head.weight", "body.*.bias", "tail.weight"]) == [
             "tail.weight"
         ]
 

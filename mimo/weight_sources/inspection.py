@@ -54,7 +54,8 @@ def problem(path: Path, size: int | None = None, keys: Iterable[str] = ()) -> st
 def lacking_keys(paths: Iterable[Path], keys: Iterable[str]) -> list[str]:
     """Those of some names (``*`` allowed) that no tensor in any of the files has."""
     names = {name for path in paths for name in tensor_names(path)}
-    return [key for key in keys if key not in names and not fnmatch.filter(names, key)]
+    wanted = {key: key.removeprefix("module.") for key in keys}
+    return [key for key, name in wanted.items() if name not in names and not fnmatch.filter(names, name)]
 
 
 def tensor_names(path: Path) -> set[str]:
