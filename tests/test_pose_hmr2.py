@@ -9,6 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
+import yaml
 from real_clips import balancing_man
 from scipy.spatial.transform import Rotation
 from smpl_files import body, network_state, write_checkpoint, write_npz, write_pkl, write_whole_body
@@ -396,3 +397,20 @@ def test_gaps_are_turned_through_and_slips_taken_out(files, own_cache):
     smooth, used = steady(track, install(files / "SMPL_NEUTRAL.pkl"), 30, 6.0)
     assert used.tolist() == [index != 4 for index in range(9)]
     assert smooth.rotations[4, 0] == pytest.approx(np.eye(3), abs=0.05)
+
+
+def test_workflow_runs_the_stage(checkout, files, clip, own_cache):
+    """With own copies of the registry's files, found by their names in the user's folder."""
+    folder = checkout.folder
+    for name in ("videos", "characters", "mine"):
+        (folder / name).mkdir()
+    (folder / "videos" / "balance.mp4").write_bytes((clip / "vid.mp4").read_bytes())
+    shutil.copytree(clip, folder / "templates" / "balance")
+    shutil.copy(files / "hmr2.ckpt", folder / "mine" / "epoch=35-step=1000000.ckpt")
+    shutil.copy(files / "SMPL_NEUTRAL.pkl", folder / "mine")
+    config = {"weights": ["mine"], "pose": {"backend": "hmr2", "device": "cpu"}}
+    (folder / "more.yaml").write_text(yaml.safe_dump(config))
+    target = ["--configfile", "more.yaml", "--allowed-rules", "pose", "--", "templates/balance/sdc.mp4"]
+    result = checkout.snakemake(*target)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(VideoReader(folder / "templates" / "balance" / "sdc.mp4")) == FRAMES
