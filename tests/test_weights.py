@@ -13,6 +13,14 @@ from mimo.files import sha256
 from mimo.weight_sources import registry as registry_file
 
 MEMBER = "footage/clip.txt"
+REFETCH = """
+import sys
+from pathlib import Path
+from mimo import weights
+from mimo.weight_sources import registry
+registry.REGISTRY = Path(sys.argv[1])
+weights.fetch(["clip"], Path(sys.argv[2]))
+"""
 
 
 @pytest.fixture
@@ -90,6 +98,18 @@ def test_damaged_file_is_reported_and_fetched_again(shop, capsys):
     assert "fetch clip" in capsys.readouterr().err
     weights.fetch(["clip"], shop)
     assert weights.main(["verify"]) == 0
+
+
+def test_what_rotted_without_a_trace_is_found_and_fetched_again(shop):
+    weights.fetch(["clip"], shop)
+    place = weights.path("clip")
+    before = place.stat()
+    place.write_text("c clip")
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert weights.main(["verify"]) == 3
+    command = [sys.executable, "-c", REFETCH, str(registry_file.REGISTRY), str(shop)]
+    subprocess.run(command, check=True)
+    assert place.read_text() == "a clip"
 
 
 def test_altered_archive_is_refused(shop):

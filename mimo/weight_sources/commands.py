@@ -6,12 +6,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mimo.files import sha256
 from mimo.project import Project
 from mimo.stage import run
 from mimo.weight_sources.check import THERE, advice, check, table
-from mimo.weight_sources.fetching import fetch, is_intact, link, select
+from mimo.weight_sources.digests import note_digest
+from mimo.weight_sources.fetching import expected_digest, fetch, link, select
 from mimo.weight_sources.registry import Entry, registry
 from mimo.weights import FETCH, WeightsError, cache_dir, place
+
+INTACT, DAMAGED, UNKNOWN = "intact", "DAMAGED", "digest not known"
 
 
 def list_entries() -> None:
@@ -32,19 +36,36 @@ def _size(item: Entry) -> str:
 
 
 def verify() -> None:
-    """Read all bytes of what is in the cache folder and compare digests.
+    """Read all bytes of what is there, in the cache folder and in the user's, and compare digests.
 
     Raises:
         WeightsError: a file is damaged.
     """
     damaged = []
     for name, item in registry().files.items():
-        if (cache_dir() / item.file).exists():
-            intact = is_intact(name, fresh=True)
-            print(f"{name:28} {'intact' if intact else 'DAMAGED'}")
-            damaged += [] if intact else [name]
+        where = place(item) or cache_dir() / item.file
+        if where.exists():
+            state = _state(item, where)
+            print(f"{name:28} {state:22} {where}")
+            damaged += [name] if state == DAMAGED else []
     if damaged:
-        raise WeightsError(f"damaged in {cache_dir()}: fetch again with `{FETCH} {' '.join(damaged)}`")
+        raise WeightsError(f"damaged: fetch again with `{FETCH} {' '.join(damaged)}`")
+
+
+def _state(item: Entry, where: Path) -> str:
+    """What comes of comparing all bytes of an entry with what they should be."""
+    states = set()
+    for part, member in item.parts.items():
+        file = where / Path(part).relative_to(item.file)
+        if not file.is_file():
+            return DAMAGED
+        actual, expected = sha256(file), expected_digest(file, member)
+        # `fetch` goes by the record: it must not take for intact what rotted without another time.
+        note_digest(file, actual)
+        if expected not in (None, actual):
+            return DAMAGED
+        states.add(INTACT if expected else UNKNOWN)
+    return UNKNOWN if UNKNOWN in states else INTACT
 
 
 def check_configuration(files: Sequence[Path]) -> None:
@@ -111,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
         "--archives", type=Path, metavar="FOLDER", help="take packages from here, download nothing"
     )
     commands.add_parser("list", help="what there is, its size and licence")
-    commands.add_parser("verify", help="read all that is in the cache folder and check the digests")
+    commands.add_parser("verify", help="read all that is there and check the digests")
     checker = commands.add_parser("check", help="quickly: do the configured backends have what they need?")
     for command in (fetcher, checker):
         command.add_argument(

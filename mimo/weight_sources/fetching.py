@@ -99,24 +99,22 @@ def _link(file: Path, place: Path) -> None:
     os.replace(fresh, place)
 
 
-def is_intact(name: str, *, fresh: bool = False) -> bool:
-    """Whether an entry is in the cache with the right bytes: those of the registry, or of its first download.
-
-    Args:
-        name: of the registry.
-        fresh: read all bytes again, even of files that look untouched.
-    """
-    return all(
-        _is_part_intact(cache_dir() / place, part, fresh=fresh) for place, part in entry(name).parts.items()
-    )
+def is_intact(name: str) -> bool:
+    """Whether an entry is in the cache with the right bytes; files that look untouched are not read again."""
+    return all(_is_part_intact(cache_dir() / place, part) for place, part in entry(name).parts.items())
 
 
-def _is_part_intact(place: Path, part: Member, *, fresh: bool) -> bool:
+def _is_part_intact(place: Path, part: Member) -> bool:
     if not place.is_file() or part.size not in (None, place.stat().st_size):
         return False
+    expected = expected_digest(place, part)
+    return expected is None or expected == recorded_digest(place)
+
+
+def expected_digest(place: Path, part: Member) -> str | None:
+    """Digest that a file must have: the registry's, or that of its first download; None if not known."""
     first = _first_digest(place)
-    expected = part.sha256 or (first.read_text().split()[0] if first.is_file() else None)
-    return expected is None or expected == (sha256(place) if fresh else recorded_digest(place))
+    return part.sha256 or (first.read_text().split()[0] if first.is_file() else None)
 
 
 def _first_digest(place: Path) -> Path:
@@ -193,7 +191,7 @@ def _fetch_from(item: Entry, origin: Origin) -> None:
     if isinstance(origin, Manual):
         raise WeightsError(f"{origin.url}: {origin.how}")
     for place, part in item.parts.items():
-        if not _is_part_intact(cache_dir() / place, part, fresh=False):
+        if not _is_part_intact(cache_dir() / place, part):
             inner = str(Path(place).relative_to(item.file)) if item.members else ""
             _fetch_part(origin, inner, place, part)
 
@@ -205,7 +203,7 @@ def _fetch_part(origin: Origin, inner: str, place: str, part: Member) -> None:
     if isinstance(origin, HuggingFace):
         name = _joined(origin.path, inner)
         cached = in_huggingface_cache(origin, name)
-        if cached is not None and _is_part_intact(cached, part, fresh=False):
+        if cached is not None and _is_part_intact(cached, part):
             print(f"{place}: there already, in {cached}", file=sys.stderr)
             _link(cached, cache_dir() / place)
             return
