@@ -135,10 +135,11 @@ class VideoReader:
 
     def _image(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
         if self.gray:
-            return frame.to_ndarray(format="gray")
-        image = reformatter.reformat(
-            frame, format="rgb24", interpolation=EXACT_TO_RGB, threads=CONVERTER_THREADS
-        )
+            image = reformatter.reformat(frame, format="gray", threads=CONVERTER_THREADS)
+        else:
+            image = reformatter.reformat(
+                frame, format="rgb24", interpolation=EXACT_TO_RGB, threads=CONVERTER_THREADS
+            )
         return image.to_ndarray()
 
     @contextmanager
