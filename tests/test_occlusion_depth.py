@@ -229,6 +229,7 @@ def lenient(tiny_weights, **more):
         "sam2_weights": str(tiny_weights / "sam2"),
         "depth_side": 56,
         "points_per_side": 6,
+        "crop_layers": 0,
         "min_predicted_iou": 0,
         "min_stability": 0,
         "nearer_share": 0.01,
@@ -272,6 +273,7 @@ def test_command_line_with_tiny_networks(body, tmp_path, tiny_weights, capsys):
     assert "not Depth Anything" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_workflow_runs_it_on_footage(checkout, body, tiny_weights):
     template = checkout.folder / "templates" / "man"
     (checkout.folder / "videos").mkdir()
