@@ -15,7 +15,7 @@ SCHEDULERS: tuple[SchedulerName, ...] = get_args(SchedulerName)
 # Settings that differ from the defaults; benchmarks/results/approximation.md says what they cost.
 PRESETS: dict[Preset, dict[str, Any]] = {
     "exact": {},
-    "fast": {"scheduler": "dpm++", "steps": 12, "cache_interval": 2},
+    "fast": {"scheduler": "dpm++", "steps": 6},
 }
 
 
@@ -24,8 +24,8 @@ class ApproximationSettings(StageSettings):
 
     preset: Preset = Field(
         "exact",
-        description="exact: the reference's numbers; fast: a third of the work or less, other settings as "
-        "measured in benchmarks/results/approximation.md unless given",
+        description="exact: the reference's numbers; fast: a quarter of the work, by scheduler and steps "
+        "unless they are given (errors: benchmarks/results/approximation.md)",
     )
     steps: int = Field(25, ge=1, le=200, description="denoising steps")
     scheduler: SchedulerName = Field(
