@@ -88,7 +88,10 @@ class _Lookup:
         self._pyramid = [correlations]
         for _ in range(LEVELS - 1):
             self._pyramid.append(F.avg_pool2d(self._pyramid[-1], 2, stride=2))
-        side = torch.arange(-RADIUS, RADIUS + 1, device=correlations.device, dtype=torch.float32)
+        device = correlations.device
+        sizes = [(values.shape[-1] - 1, values.shape[-2] - 1) for values in self._pyramid]
+        self._limits = torch.tensor(sizes, device=device, dtype=torch.float32)
+        side = torch.arange(-RADIUS, RADIUS + 1, device=device, dtype=torch.float32)
         # The published networks were trained with windows that run down the columns first.
         self._window = torch.stack(torch.meshgrid(side, side, indexing="ij"), dim=-1)
 
@@ -98,8 +101,7 @@ class _Lookup:
         places = target[0].permute(1, 2, 0).reshape(-1, 1, 1, 2)
         found = []
         for level, values in enumerate(self._pyramid):
-            limits = torch.tensor([values.shape[-1] - 1, values.shape[-2] - 1], device=values.device)
-            grid = 2 * (places / 2**level + self._window) / limits - 1
+            grid = 2 * (places / 2**level + self._window) / self._limits[level] - 1
             found.append(F.grid_sample(values, grid, align_corners=True).view(height, width, -1))
         return torch.cat(found, dim=-1).permute(2, 0, 1)[None]
 

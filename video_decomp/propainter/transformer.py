@@ -146,30 +146,29 @@ class WindowAttention(nn.Module):
         tokens = x.flatten(1, 2)
         query, key, value = self.query(tokens), self.key(tokens), self.value(tokens)
         result = torch.empty_like(query)
-        plain = places.plain
-        result[:, plain.flatten()] = self._attend(query[:, plain], key[:, plain], value[:, plain]).flatten(
-            1, 2
-        )
+        if len(places.plain):
+            own = (part[:, places.plain].flatten(0, 1) for part in (query, key, value))
+            result[:, places.plain.flatten()] = self._attend(*own).view(len(x), -1, x.shape[-1])
         coarse = self.pool_layer(x[times].permute(0, 3, 1, 2)).flatten(2).transpose(1, 2)
         coarse_key, coarse_value = self.key(coarse), self.value(coarse)
-        parts = zip(places.holed.split(WINDOWS_AT_ONCE), places.seen.split(WINDOWS_AT_ONCE), strict=True)
-        for asking, seen in parts:
+        for start in range(0, len(places.holed), WINDOWS_AT_ONCE):
+            asking, seen = (part[start : start + WINDOWS_AT_ONCE] for part in (places.holed, places.seen))
             windows = len(asking)
             answer = self._attend(
                 _joined(query[:, asking]),
-                torch.cat((_joined(key[times][:, seen]), _repeated(coarse_key, windows)), dim=2),
-                torch.cat((_joined(value[times][:, seen]), _repeated(coarse_value, windows)), dim=2),
+                torch.cat((_joined(key[times][:, seen]), _repeated(coarse_key, windows)), dim=1),
+                torch.cat((_joined(value[times][:, seen]), _repeated(coarse_value, windows)), dim=1),
             )
-            answer = answer[0].unflatten(1, (len(x), -1)).transpose(0, 1)
+            answer = answer.unflatten(1, (len(x), -1)).transpose(0, 1)
             result[:, asking.flatten()] = answer.flatten(1, 2)
         return self.proj(result.unflatten(1, x.shape[1:3])[:, :rows, :columns])
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Softmax attention, (..., windows, tokens, dim) each."""
+        """Softmax attention, (windows, tokens, dim) each: the fast kernels take no further dimension."""
         query, key, value = (
-            part.unflatten(-1, (self.heads, -1)).transpose(-2, -3) for part in (query, key, value)
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)
         )
-        return F.scaled_dot_product_attention(query, key, value).transpose(-2, -3).flatten(-2)
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 def _windows(at: Tensor) -> Tensor:
@@ -192,13 +191,13 @@ def _ring() -> Tensor:
 
 
 def _joined(tokens: Tensor) -> Tensor:
-    """All frames of a window in one row: (t, windows, n, c) → (1, windows, t * n, c)."""
-    return tokens.transpose(0, 1).flatten(1, 2)[None]
+    """All frames of a window in one row: (t, windows, n, c) → (windows, t * n, c)."""
+    return tokens.transpose(0, 1).flatten(1, 2)
 
 
 def _repeated(tokens: Tensor, windows: int) -> Tensor:
-    """The same tokens of all frames for every window: (t, n, c) → (1, windows, t * n, c)."""
-    return tokens.flatten(0, 1).expand(1, windows, -1, -1)
+    """The same tokens of all frames for every window: (t, n, c) → (windows, t * n, c)."""
+    return tokens.flatten(0, 1).expand(windows, -1, -1)
 
 
 class Block(nn.Module):
