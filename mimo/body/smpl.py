@@ -206,7 +206,7 @@ def install(path: Path) -> Topology:
     """The topology of a user's model file, converted into the cache folder once.
 
     Raises:
-        Rejected: as `read`; or it is a hand (MANO) alone.
+        Rejected: as `read`; or it is a hand (MANO) alone; or the cache folder cannot be written to.
     """
     digest = sha256(path)[:12] if path.is_file() else ""
     for family in ("smpl", "smplh"):
@@ -216,8 +216,14 @@ def install(path: Path) -> Topology:
     if file.family == "mano":
         raise Rejected(f"{path}: a hand (MANO); a body is needed: SMPL_NEUTRAL.pkl, or an SMPL-H file")
     name = f"{file.family}-{digest}"
-    with whole_file(installed(name)) as part:
-        _write(topology_of(file, name), part)
+    try:
+        with whole_file(installed(name)) as part:
+            _write(topology_of(file, name), part)
+    except PermissionError as error:
+        raise Rejected(
+            f"{installed(name).parent}: cannot be written to ({error.strerror}), and the body has to be put there; "
+            "set MIMO_CACHE to a folder of yours"
+        ) from error
     return Topology.named(name)
 
 
