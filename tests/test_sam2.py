@@ -216,6 +216,7 @@ def test_graphs_replay_what_the_network_computes(files, template, tracker, monke
     captures = []
     monkeypatch.setattr(graphs, "_captured", captured)
     monkeypatch.setattr(graphs, "_USUAL", 2)
+    monkeypatch.setattr(graphs, "_MOST", 1)
     monkeypatch.setattr(type(tracker.model), "device", property(lambda _: torch.device("cuda")))
     network = loading.load_video_network(files / "sam2")
     network.accelerate()

@@ -46,8 +46,11 @@ class Graphed:
         if key in self._graphs:
             return self._graphs[key].replay(tensors)
         self._calls[key] += 1
-        if self._calls[key] < _USUAL or len(self._graphs) >= _MOST or self._failed:
+        if self._calls[key] < _USUAL or self._failed:
             return self._function(*args, **more)
+        if len(self._graphs) >= _MOST:
+            oldest = next(iter(self._graphs))
+            del self._graphs[oldest], self._calls[oldest]
         try:
             self._graphs[key] = _captured(self._function, leaves, form)
         except RuntimeError as error:
