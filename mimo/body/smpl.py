@@ -221,8 +221,8 @@ def install(path: Path) -> Topology:
             _write(topology_of(file, name), part)
     except PermissionError as error:
         raise Rejected(
-            f"{installed(name).parent}: cannot be written to ({error.strerror}), and the body has to be put there; "
-            "set MIMO_CACHE to a folder of yours"
+            f"{installed(name).parent}: cannot be written to ({error.strerror}), and the body has to be put "
+            "there; set MIMO_CACHE to a folder of yours"
         ) from error
     return Topology.named(name)
 
