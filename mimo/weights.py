@@ -22,6 +22,7 @@ from mimo.weight_sources.registry import Entry, Licence, Registry, registry
 __all__ = ["Entry", "Licence", "Registry", "registry"]
 
 FETCH = "python -m mimo.weights fetch"
+ELSEWHERE = "(or set MIMO_CACHE, or MIMO_WEIGHTS to a folder that has it)"
 
 
 class WeightsError(Rejected):
@@ -83,10 +84,7 @@ def path(name: str, own: Path | None = None) -> Path:
     found = place(item)
     if found is None:
         lacking = [part for part in item.parts if not (cache_dir() / part).is_file()]
-        raise WeightsError(
-            f"{cache_dir() / lacking[0]}: not there; run `{FETCH} {name}` first "
-            "(or set MIMO_CACHE, or MIMO_WEIGHTS to a folder that has it)"
-        )
+        raise WeightsError(f"{cache_dir() / lacking[0]}: not there; run `{FETCH} {name}` first {ELSEWHERE}")
     return found
 
 
@@ -115,18 +113,20 @@ def _is_whole(item: Entry, place: Path) -> bool:
 
 def _whole_folder(name: str) -> Path:
     """The folder that has all entries of a registry's folder, or else one with links to each of them."""
-    places = {
-        PurePosixPath(entry(part).file).relative_to(name): path(part) for part in registry().folders[name]
-    }
-    roots = {place.parents[len(inner.parts) - 1] for inner, place in places.items()}
+    parts = registry().folders[name]
+    lacking = [part for part in parts if place(entry(part)) is None]
+    if lacking:
+        raise WeightsError(f"{', '.join(lacking)}: not there; run `{FETCH} {name}` first {ELSEWHERE}")
+    inner = {PurePosixPath(entry(part).file).relative_to(name): path(part) for part in parts}
+    roots = {target.parents[len(at.parts) - 1] for at, target in inner.items()}
     if len(roots) == 1:
         return roots.pop()
-    text = "".join(f"{inner}\0{place.resolve()}\0" for inner, place in places.items())
+    text = "".join(f"{at}\0{target.resolve()}\0" for at, target in inner.items())
     folder = cache_dir() / "linked" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    for inner, place in places.items():
-        (folder / inner).parent.mkdir(parents=True, exist_ok=True)
-        if not (folder / inner).is_symlink():
-            (folder / inner).symlink_to(place.resolve())
+    for at, target in inner.items():
+        (folder / at).parent.mkdir(parents=True, exist_ok=True)
+        if not (folder / at).is_symlink():
+            (folder / at).symlink_to(target.resolve())
     return folder
 
 
