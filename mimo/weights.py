@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import platformdirs
@@ -125,7 +126,7 @@ def _whole_folder(name: str) -> Path:
     folder = cache_dir() / "linked" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     for at, target in inner.items():
         (folder / at).parent.mkdir(parents=True, exist_ok=True)
-        if not (folder / at).is_symlink():
+        with suppress(FileExistsError):
             (folder / at).symlink_to(target.resolve())
     return folder
 
