@@ -21,7 +21,7 @@ from video_decomp.hmr2.hands import Hands
 from video_decomp.hmr2.network import MeshNetwork
 from video_decomp.hmr2.recovery import Recovery
 from video_decomp.pose.__main__ import masked_frames
-from video_decomp.pose.render import drawn_body
+from video_decomp.pose.render import DRAWERS, drawn_body
 
 GIB = 1 << 30
 BATCH = 32
@@ -188,7 +188,7 @@ def _timed(device: str, work: Callable[[], object]) -> tuple[float, float | None
 
 
 def _drawing(size: tuple[int, int]) -> Row:
-    """Posing and drawing a body of SMPL's size, which the stage does on one CPU core after the networks."""
+    """Posing and drawing a body of SMPL's size, which the stage does on the CPU after the networks."""
     rng = np.random.default_rng(0)
     ring, place = np.divmod(np.arange(VERTICES), AROUND)
     height, turn = ring / (VERTICES // AROUND) * 1.8 - 0.9, place / AROUND * 2 * np.pi
@@ -222,5 +222,5 @@ def _drawing(size: tuple[int, int]) -> Row:
         posed = body.pose(rng.normal(0, 0.05, (JOINTS, 3)), np.array([np.pi / 2, 0, 0]), distance)
         drawn_body(posed, topology.faces, colours, camera)
     seconds = time.perf_counter() - started
-    note = f"{count} frames, {VERTICES} vertices, on the CPU; without writing the video"
+    note = f"{count} frames, {VERTICES} vertices, by one thread of the {DRAWERS}; without writing the video"
     return Row("pose", "posing and drawing the body", count / seconds, None, note)
