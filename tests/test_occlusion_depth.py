@@ -74,6 +74,8 @@ def test_a_wholly_hidden_person_keeps_the_layer_and_single_errors_are_voted_down
     margins = np.array([0.3, 0.3, -0.2, 0.3, np.nan, np.nan, np.nan, 0.3, -0.3, -0.3, -0.3, -0.3])
     assert nearer_over_time(margins).tolist() == [True] * 8 + [False] * 4
     assert not nearer_over_time(np.full(5, np.nan)).any()
+    ends = np.array([np.nan, np.nan, 0.1, 0.1, 0.1, np.nan, np.nan, -0.1, -0.1, -0.1, np.nan])
+    assert nearer_over_time(ends).tolist() == [True] * 6 + [False] * 5
 
 
 def test_key_frames_have_most_parts_then_most_hidden_and_are_apart():

@@ -142,6 +142,9 @@ def find_layers(
         return Occlusion([], iter(()), metrics)
     judged = _judge(frames, masks, motion, networks, followed, drawing.every_frame)
     kept = np.flatnonzero(judged.in_front.any(axis=1)).tolist()
+    if not kept:
+        followed.close()
+        return Occlusion([], iter(()), metrics)
     occluders = [_occluder(followed.seeds[k], judged, k, confidences[k]) for k in kept]
     return Occlusion(occluders, _drawn(frames, masks, followed, judged, drawing), metrics)
 
@@ -162,7 +165,10 @@ def nearer_over_time(margins: np.ndarray) -> np.ndarray:
     known = np.flatnonzero(~np.isnan(margins))
     if not known.size:
         return np.zeros(len(margins), bool)
-    nearest = known[np.abs(known[None] - np.arange(len(margins))[:, None]).argmin(axis=1)]
+    frames = np.arange(len(margins))
+    after = known[np.searchsorted(known, frames).clip(max=known.size - 1)]
+    before = known[(np.searchsorted(known, frames, side="right") - 1).clip(min=0)]
+    nearest = np.where(np.abs(after - frames) < np.abs(frames - before), after, before)
     padded = np.pad(margins[nearest], MEDIAN_FRAMES // 2, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_FRAMES), axis=1) > 0
 
