@@ -150,7 +150,9 @@ def runtime_folder() -> Path:
     Raises:
         Rejected: it exists and others may enter, or it is somebody else's.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not base or not Path(base).is_dir():
+        base = tempfile.gettempdir()
     if len(base) > _LONGEST_BASE:
         # A socket's whole path has about a hundred letters at most.
         base = "/tmp"
