@@ -13,6 +13,7 @@ import argparse
 import time
 import weakref
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -132,13 +133,16 @@ class Count(TorchDispatchMode):
         self.peak = self._now = 0
         self._sizes: dict[int, int] = {}
         self._before: list[Tensor] = []
+        self._replaced: list[Callable[..., Tensor]] = []
 
     def __enter__(self) -> Count:
-        self._attention, F.scaled_dot_product_attention = F.scaled_dot_product_attention, _attend
+        # Entered again within our own operators: what was there before comes back in turn.
+        self._replaced.append(F.scaled_dot_product_attention)
+        F.scaled_dot_product_attention = _attend
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        F.scaled_dot_product_attention = self._attention
+        F.scaled_dot_product_attention = self._replaced.pop()
         super().__exit__(*error)
 
     def __torch_dispatch__(
