@@ -251,9 +251,9 @@ class Benchmark:
         condition = self._fast_inputs(full)
         fast = full.denoising_unet(sample, time_, pose, condition)
         self.report.add("float32, fast to eager, one forward, relative", relative(fast, expected))
-        full.denoising_unet.fuse_projections()
         for dtype in (torch.float16, torch.bfloat16):
             full.to(dtype)
+            full.denoising_unet.fuse_projections()
             half = full.denoising_unet(sample.to(dtype), time_, pose.to(dtype), self._fast_inputs(full))
             self.report.add(f"{dtype} to float32, one forward, relative", relative(half, expected))
         del full, eager

@@ -14,7 +14,7 @@ from mimo.diffusion.encoding import decode_video, encode_video
 from mimo.diffusion.sampling import Sampling
 from mimo.models import blocks
 from mimo.models.autoencoder import prepare_autoencoder
-from mimo.models.upsampling import doubled_convolution
+from mimo.models.upsampling import doubled_convolution, subpixel_weights
 from mimo.pipeline import MimoPipeline
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,6 +55,7 @@ def test_biases_added_early_and_joined_upsampling_give_the_same(golden_weights, 
     monkeypatch.setattr(blocks, "_FEED_FORWARD_VALUES", 2 * 96 * 64)
     pipeline.denoising_unet.fuse_projections()
     assert relative(forward(pipeline, inputs, torch.float64, rows), expected) < 1e-6
+    assert pipeline.denoising_unet.up_blocks[0].upsamplers[0].conv.joined_weight is not None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_convolution_of_a_doubled_picture(source, size):
     weight = torch.randn(4, 6, 3, 3, generator=generator, dtype=torch.float64)
     bias = torch.arange(4.0, dtype=torch.float64)
     expected = F.conv2d(F.interpolate(x, size=size, mode="nearest"), weight, bias, padding=1)
-    result = doubled_convolution(x, weight, bias, size)
+    result = doubled_convolution(x, weight, bias, subpixel_weights(weight), size)
     assert result.shape == expected.shape
     assert result.is_contiguous(memory_format=torch.channels_last)
     # The weights' sums are made in float32.

@@ -15,13 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def doubled_convolution(x: Tensor, weight: Tensor, bias: Tensor, size: tuple[int, int]) -> Tensor:
+def doubled_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor, joined: Tensor, size: tuple[int, int]
+) -> Tensor:
     """``conv2d(interpolate(x, size), padding=1)`` for nearest neighbours.
 
     Args:
         x: (n, channels, h, w).
         weight: (columns, channels, 3, 3).
         bias: (columns,).
+        joined: `subpixel_weights` of the weight.
         size: (2 h, 2 w); either may be one less, as after halving an odd size.
 
     Returns:
@@ -32,7 +35,7 @@ def doubled_convolution(x: Tensor, weight: Tensor, bias: Tensor, size: tuple[int
     if (cut[0] and height < 2) or (cut[1] and width < 2):
         out = F.conv2d(_doubled(x, size), weight, bias, padding=1)
         return out.contiguous(memory_format=torch.channels_last)
-    parts = F.conv2d(x, subpixel_weights(weight), padding=1).permute(0, 2, 3, 1)
+    parts = F.conv2d(x, joined, padding=1).permute(0, 2, 3, 1)
     # (n, h + 1, w + 1, row within the pixel, column within the pixel, columns)
     parts = parts.unflatten(3, (2, 2, len(weight)))
     row = torch.arange(size[0], device=x.device)[:, None]
@@ -73,16 +76,19 @@ def _doubled(x: Tensor, size: tuple[int, int]) -> Tensor:
 class UpsamplingConv2d(nn.Conv2d):
     """The convolution of one of diffusers' upsamplers, which can do the upsampling, too.
 
-    In float32 it keeps the order of the reference, for its rounding.
+    Attributes:
+        joined_weight: `subpixel_weights`; None in float32, where the reference's order keeps its rounding.
     """
+
+    joined_weight: Tensor | None
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Convolve x (n, channels, h, w), upsampled to a size if one is given, see `doubled_convolution`."""
         if size is None:
             return super().forward(x)
-        if x.dtype == torch.float32 or self.bias is None:
+        if self.joined_weight is None or self.bias is None:
             return super().forward(_doubled(x, size))
-        return doubled_convolution(x, self.weight, self.bias, size)
+        return doubled_convolution(x, self.weight, self.bias, self.joined_weight, size)
 
 
 class DoublingUpsampler(nn.Module):
@@ -98,11 +104,15 @@ class DoublingUpsampler(nn.Module):
 
 
 def upsample_by_convolution(blocks: Iterable[Any]) -> None:
-    """Turn the convolutions of diffusers' upsamplers into `UpsamplingConv2d`.
+    """Turn the convolutions of diffusers' upsamplers into `UpsamplingConv2d`, with their type as it is now.
 
     Args:
         blocks: of an up path; their ``upsamplers`` may be None.
     """
     for block in blocks:
         for upsampler in block.upsamplers or ():
-            upsampler.conv.__class__ = UpsamplingConv2d
+            conv = upsampler.conv
+            conv.__class__ = UpsamplingConv2d
+            weight = conv.weight.detach()
+            joined = None if weight.dtype == torch.float32 else subpixel_weights(weight)
+            conv.register_buffer("joined_weight", joined, persistent=False)
