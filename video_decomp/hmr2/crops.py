@@ -13,7 +13,7 @@ FOCAL = 5000.0
 ASPECT = 192 / 256
 PADDING = 0.01
 MASK_INSIDE = 127
-SPECK = np.ones((5, 5), np.uint8)
+GAP, SPECK = np.ones((5, 5), np.uint8), np.ones((2, 2), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ def person_box(mask: np.ndarray) -> np.ndarray | None:
     """Box (4,) left, top, right, bottom around a person, with 1% more at each side; None where there is none.
 
     Args:
-        mask: (h, w) uint8; specks of a few pixels do not count.
+        mask: (h, w) uint8; single pixels do not count.
     """
-    inside = cv2.morphologyEx((mask > MASK_INSIDE).astype(np.uint8), cv2.MORPH_OPEN, SPECK)
+    inside = cv2.morphologyEx((mask > MASK_INSIDE).astype(np.uint8), cv2.MORPH_CLOSE, GAP)
+    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, SPECK)
     left, top, width, height = cv2.boundingRect(inside)
     if not width:
         return None
