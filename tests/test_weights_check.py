@@ -67,9 +67,9 @@ def test_damaged_part(own, capsys, part, content, words):
 
 
 def test_the_registrys_files_one_by_one(own, capsys, monkeypatch):
-    """Found in the user's folder by name; sizes and tensors are compared with the registry."""
-    monkeypatch.setenv("MIMO_WEIGHTS", str(own))
-    own.with_name("more.yaml").write_text("synthesis: {backend: mimo}")
+    """Found in the folder of the configuration by name; sizes and tensors are compared with the registry."""
+    monkeypatch.setenv("MIMO_WEIGHTS", "")
+    own.with_name("more.yaml").write_text(f"synthesis: {{backend: mimo}}\nweights: ['{own}']")
     shutil.copy(own / "pose_guider.pth", own / "reference_unet.pth")
     (own / "motion_module.pth").unlink()
     assert weights.main(["check", "--configfile", "more.yaml"]) == 3
