@@ -39,7 +39,8 @@ def person_box(mask: np.ndarray) -> np.ndarray | None:
         mask: (h, w) uint8; single pixels do not count.
     """
     inside = cv2.morphologyEx((mask > MASK_INSIDE).astype(np.uint8), cv2.MORPH_CLOSE, GAP)
-    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, SPECK)
+    # Opened by 2 x 2 pixels; with one anchor for both steps OpenCV would shift what is left.
+    inside = cv2.dilate(cv2.erode(inside, SPECK, anchor=(0, 0)), SPECK, anchor=(1, 1))
     left, top, width, height = cv2.boundingRect(inside)
     if not width:
         return None
