@@ -75,6 +75,19 @@ def test_image_propagation():
     assert 0 < GOLDEN["left"].mean() < holes.mean()
 
 
+def test_propagated_colours_are_the_scene_behind():
+    scene = np.random.default_rng(0).uniform(-1, 1, (3, 48, 120)).astype(np.float32)
+    frames = torch.from_numpy(np.stack([scene[:, :, 3 * time :][:, :, :90] for time in range(10)]))
+    holes = torch.zeros(10, 1, 48, 90)
+    holes[:, :, 10:40, 36:54] = 1
+    ahead = torch.tensor([-3.0, 0]).view(1, 2, 1, 1).expand(1, 2, 48, 90)
+    seen = frames * (1 - holes) + 0.5 * holes
+    steps = propagate(seen.split(1), holes.split(1), lambda i: (ahead, -ahead))
+    updated, left = (torch.cat(parts) for parts in zip(*steps, strict=True))
+    assert left.sum() == 0, "a pan of 27 pixels uncovers a hole of 18"
+    assert torch.equal(updated, frames)
+
+
 def test_generator():
     frames, holes = clip(7, 72, 120)
     ahead, back = (quartered_flow(flow[:4]) for flow in flows(7, 72, 120))
