@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 
 from benchmarks.memory import counted
+from benchmarks.random_weights import UNET, VAE
 from mimo.diffusion.acceleration import accelerate
-from mimo.diffusion.memory import GIB, MODES, Work, activations, needed, plan
+from mimo.diffusion.memory import GIB, MODES, PREPARED, PUBLISHED, Work, activations, needed, plan
 from mimo.diffusion.offload import Group
+from mimo.models.autoencoder import prepare_autoencoder
+from mimo.models.denoising import DenoisingUNet
 from mimo.pipeline import MimoPipeline
 from mimo.stage import Rejected
 from mimo.synthesis.mimo import Settings
@@ -83,6 +87,19 @@ def test_the_formula_says_what_the_networks_take(size, window, mode):
     rows = 1 if MODES[mode].separate_rows else 2
     expected = counted(size, window, rows, MODES[mode])
     assert 0.97 < activations(Work(size, window, 600), MODES[mode]) / expected < 1.15
+
+
+def test_the_formula_knows_the_weights():
+    with torch.device("meta"):
+        unet = DenoisingUNet.from_config(DenoisingUNet.config_from(UNET))
+        torch.nn.Module.to(unet, torch.float16).fuse_projections()
+        vae = torch.nn.Module.to(AutoencoderKL.from_config(VAE), torch.float16)
+        prepare_autoencoder(vae)
+    for name, network in (("denoising_unet", unet), ("vae", vae)):
+        blocks = {t.untyped_storage()._cdata: t.nbytes for t in network.parameters()}
+        blocks |= {t.untyped_storage()._cdata: t.nbytes for t in network.buffers()}
+        foreseen = 2 * (PUBLISHED[name] + PREPARED[name])
+        assert sum(blocks.values()) == pytest.approx(foreseen, rel=0.002)
 
 
 def test_eight_gigabytes_are_enough_for_the_published_size():

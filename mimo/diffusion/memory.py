@@ -31,6 +31,9 @@ PUBLISHED: Mapping[str, int] = {
 }
 """Parameters of the published networks."""
 
+PREPARED: Mapping[str, int] = {"denoising_unet": 60_400_000, "vae": 9_440_000}
+"""Values that `mimo.diffusion.acceleration` adds: joined weights of upsampling convolutions, positions."""
+
 LARGEST_STAGE = 133_200_000
 """Parameters of the denoiser's largest stage (its middle), see `mimo.diffusion.offload`."""
 
@@ -46,9 +49,9 @@ MOST_KEPT_POSES = 160
 _UNITS_A_ROW, _UNITS_BESIDE = 16, 1
 # Values inside a feed-forward for each that goes in: of the joined product, its gate and their product.
 _FEED_FORWARD_VALUES = 12
-# Values a pixel of a picture alive in the autoencoder (770, and cuDNN's workspaces while it chooses), and a
+# Values a pixel of a picture alive in the autoencoder (960, and cuDNN's workspaces while it chooses), and a
 # latent pixel in the reference net.
-_AUTOENCODER_VALUES, _REFERENCE_VALUES = 1300, 11_200
+_AUTOENCODER_VALUES, _REFERENCE_VALUES = 1500, 11_200
 # Channels of all spatial blocks, each by its tokens for each latent pixel: of keys, or of values.
 _BANK_CHANNELS = 5 * 320 + 5 * 640 / 4 + 5 * 1280 / 16 + 1280 / 64
 
@@ -215,12 +218,12 @@ def main_memory_mb(work: Work, mode: Mode) -> int:
 def _weights(phase: str, mode: Mode) -> int:
     """Parameters on the device in a phase."""
     if mode.placement == "none":
-        return sum(PUBLISHED.values())
-    if phase == "denoising":
-        staged = mode.placement == "stages"
-        denoiser = 2 * LARGEST_STAGE + OUTSIDE_STAGES if staged else PUBLISHED["denoising_unet"]
-        return denoiser + PUBLISHED["pose_guider"]
-    return PUBLISHED[{"autoencoder": "vae", "reference": "reference_unet"}.get(phase, "denoising_unet")]
+        return sum(PUBLISHED.values()) + sum(PREPARED.values())
+    if phase == "denoising" and mode.placement == "stages":
+        return 2 * LARGEST_STAGE + OUTSIDE_STAGES + PUBLISHED["pose_guider"]
+    name = {"autoencoder": "vae", "reference": "reference_unet"}.get(phase, "denoising_unet")
+    more = PUBLISHED["pose_guider"] if phase == "denoising" else 0
+    return PUBLISHED[name] + PREPARED.get(name, 0) + more
 
 
 def _does_not_fit(work: Work, free: int, choice: Choice) -> str:
