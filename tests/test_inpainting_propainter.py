@@ -16,8 +16,10 @@ from test_propainter_networks import GOLDEN, network
 
 from mimo import weights
 from mimo.files import sha256
+from mimo.video import VideoReader
 from video_decomp.inpainting import propainter
 from video_decomp.inpainting.__main__ import main
+from video_decomp.inpainting.interface import mask_distance
 from video_decomp.propainter import checkpoints
 from video_decomp.propainter.flow_completion import FlowCompletion
 from video_decomp.propainter.generator import Generator, quartered_flow, quartered_mask
@@ -241,6 +243,22 @@ def test_single_frames_and_pictures_smaller_than_the_networks_bear(small_files, 
     record = fill(tmp_path, small_files)
     assert frames(tmp_path / "bk.mp4").shape == (count, size[1], size[0], 3)
     assert record["metrics"]["psnr_outside_db"] > 40
+
+
+def test_pixels_away_from_the_mask_keep_their_bytes(small_files, tmp_path):
+    masks = walk(tmp_path)
+    given, covered = VideoReader(tmp_path / "vid.mp4"), VideoReader(tmp_path / "mask.mp4", gray=True)
+    settings = propainter.Settings(weights=small_files, device="cpu", margin=15, feather=30)
+    written: list[np.ndarray] = []
+    propainter.inpaint(given, covered, written.append, settings)
+    reach = propainter.changed_within(settings, given)
+    assert reach == pytest.approx(45 * 192 / 720)
+    for before, after, mask in zip(given, written, masks, strict=True):
+        away = mask_distance(mask * np.uint8(255))
+        assert (before == after)[away >= reach].all()
+        changed = (before != after).any(axis=-1)
+        assert changed[away < reach / 3].mean() > 0.9
+        assert changed[(away > reach / 3) & (away < 0.8 * reach)].mean() > 0.5
 
 
 def test_shots_are_worked_on_apart(small_files, tmp_path):
