@@ -60,6 +60,7 @@ TOGETHER: dict[str, Options] = {
     "dpm++ 10, every 2nd kept": {"scheduler": "dpm++", "steps": 10, **GUIDANCE["every 2nd, else kept"]},
     "dpm++ 8, every 2nd kept": {"scheduler": "dpm++", "steps": 8, **GUIDANCE["every 2nd, else kept"]},
     "unipc 10, every 2nd kept": {"scheduler": "unipc", "steps": 10, **GUIDANCE["every 2nd, else kept"]},
+    "dpm++ 8, cache 2, branch 2": {"scheduler": "dpm++", "steps": 8, **CACHES["cache 2, branch 2"]},
     "dpm++ 15, cache 2, every 2nd kept": {
         "scheduler": "dpm++",
         "steps": 15,
