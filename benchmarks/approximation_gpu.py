@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.denoiser_work import window_step
+from benchmarks.measuring import psnr, timed
 from benchmarks.random_weights import random_pipeline
-from benchmarks.synthesis import psnr, timed
 from benchmarks.synthetic_clip import Inputs
 from mimo.diffusion.acceleration import Compilation, accelerate
 from mimo.diffusion.presets import PRESETS

@@ -8,7 +8,6 @@ the fast one side by side; every section can be left out, see ``--help``.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import tempfile
 import time
@@ -24,10 +23,12 @@ from torch import Tensor
 
 from benchmarks.eager import EagerMimo
 from benchmarks.kernel_profile import kernel_table
+from benchmarks.measuring import Report, psnr, relative, timed
 from benchmarks.random_weights import random_pipeline
 from benchmarks.synthetic_clip import Inputs
 from mimo.diffusion.acceleration import accelerate
 from mimo.diffusion.encoding import decode_video, encode_video
+from mimo.diffusion.presets import PRESETS
 from mimo.diffusion.sampling import Sampling
 from mimo.diffusion.windows import closed_windows
 from mimo.kernels.choice import chosen_kernels, force_kernel
@@ -36,58 +37,17 @@ from mimo.pipeline import MimoPipeline
 WINDOW = 24
 # Floating-point operations (2 a multiply-add) of one guided window-step of 24 frames at 784x784.
 TERA_EAGER, TERA_NEEDED = 199.45, 153.56
-SECTIONS = ("eager-step", "eager-clip", "eager-full", "single", "fast-step", "fast-clip", "fast-full", "long")
-
-
-class Report:
-    """Collects numbers and prints them as they come."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self._started = time.perf_counter()
-
-    def add(self, name: str, value: Any, unit: str = "") -> None:
-        """Record and print one value."""
-        self.values[name] = value
-        text = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"[{time.perf_counter() - self._started:6.1f} s] {name}: {text} {unit}", flush=True)
-
-    @contextmanager
-    def section(self, name: str) -> Iterator[None]:
-        """Peak memory and wall time of a block."""
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        started = time.perf_counter()
-        yield
-        torch.cuda.synchronize()
-        self.add(f"{name} seconds", time.perf_counter() - started, "s")
-        self.add(f"{name} peak", torch.cuda.max_memory_allocated() / 2**30, "GiB")
-
-
-def timed(run: Callable[[], Any], repeats: int) -> float:
-    """Milliseconds of a call on the GPU: median of `repeats`, after one that warms up."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        run()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
-    return float(np.median(times))
-
-
-def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    """Decibels between two videos in [0, 1]; identical ones give infinity."""
-    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
-    return float("inf") if error == 0 else -10 * float(np.log10(error))
-
-
-def relative(value: Tensor, expected: Tensor) -> float:
-    """Largest difference as a share of the largest value."""
-    return float((value.float() - expected.float()).abs().max() / expected.float().abs().max())
+SECTIONS = (
+    "eager-step",
+    "eager-clip",
+    "eager-full",
+    "fast-step",
+    "fast-full",
+    "fast-clip",
+    "preset-full",
+    "single",
+    "long",
+)
 
 
 class Benchmark:
@@ -100,24 +60,46 @@ class Benchmark:
         self.eager = EagerMimo(self.pipeline)
         self.window_inputs = Inputs(WINDOW, args.size)
         self.eager_videos: dict[int, np.ndarray] = {}
+        self.fast_videos: dict[int, np.ndarray] = {}
         self.eager_velocity: Tensor | None = None
         weights = sum(p.numel() * p.element_size() for m in self._nets() for p in m.parameters())
         report.add("weights", weights / 2**30, "GiB")
 
     def run(self) -> None:
-        """Run the chosen sections."""
-        chosen = set(self.args.sections)
-        if "single" in chosen:
-            self.single_precision()
+        """Run the chosen sections, in the order of `SECTIONS`; one that fails is reported and left."""
+        chosen, whole = set(self.args.sections), Inputs(self.args.frames, self.args.size)
         with self.eager.installed():
             if chosen & {"eager-step", "fast-step"}:
                 self.eager_step()
             if "eager-clip" in chosen:
                 self.eager_clip(self.window_inputs, "eager 24 frames")
             if "eager-full" in chosen:
-                self.eager_clip(Inputs(self.args.frames, self.args.size), f"eager {self.args.frames} frames")
-        if not any(name.startswith(("fast", "long")) for name in chosen):
-            return
+                self.eager_clip(whole, f"eager {self.args.frames} frames")
+        if any(name.startswith(("fast", "preset", "long")) for name in chosen):
+            self._accelerate()
+            self._try(self.fast_step)
+        count = self.args.frames
+        runs: dict[str, Callable[[], Any]] = {
+            "fast-full": lambda: self.fast_clip(whole, f"fast {count} frames"),
+            "fast-clip": lambda: self.fast_clip(self.window_inputs, "fast 24 frames"),
+            "preset-full": lambda: self.preset_clip(whole, f"preset fast, {count} frames"),
+            "single": self.single_precision,
+            "long": lambda: self.fast_clip(
+                Inputs(600, self.args.size, kept=False), "fast 600 frames, 1 step", self._sampling(steps=1)
+            ),
+        }
+        for name, run in runs.items():
+            if name in chosen:
+                self._try(run, name)
+
+    def _try(self, run: Callable[[], Any], name: str = "fast-step") -> None:
+        try:
+            run()
+        except Exception as error:  # the sections after it may still tell something
+            logging.exception("section %s", name)
+            self.report.add(f"section {name} failed", str(error).split("\n")[0])
+
+    def _accelerate(self) -> None:
         force_kernel(self.args.kernel)
         accelerate(
             self.pipeline,
@@ -128,15 +110,11 @@ class Benchmark:
             cache=self.args.cache,
         )
         self.pipeline.recorded_steps = self.args.graphs
-        self.fast_step()
-        if "fast-clip" in chosen:
-            self.fast_clip(self.window_inputs, "fast 24 frames")
-        if "fast-full" in chosen:
-            self.fast_clip(Inputs(self.args.frames, self.args.size), f"fast {self.args.frames} frames")
-        if "long" in chosen:
-            self.fast_clip(Inputs(600, self.args.size, kept=False), "fast 600 frames, 1 step", steps=1)
-        if self.args.profile:
-            self.profile()
+
+    def _sampling(self, **changes: Any) -> Sampling:
+        size = self.args.size
+        settings = {"steps": self.args.steps, "guidance_scale": self.args.guidance} | changes
+        return Sampling(size, size, **settings)
 
     def eager_step(self) -> None:
         """Time of a window-step in plain eager code, and its estimate for the whole clip."""
@@ -173,6 +151,8 @@ class Benchmark:
         self.report.add(
             "pose features of a window", timed(lambda: self.pipeline.pose_features(images), 5), "ms"
         )
+        if self.args.profile:
+            self.profile()
 
     def profile(self) -> None:
         """Where the time of a window-step goes, by kind of kernel."""
@@ -203,11 +183,26 @@ class Benchmark:
         self.eager_videos[inputs.count] = video
         self._parts(name, encoded, denoised, decoded)
 
-    def fast_clip(self, inputs: Inputs, name: str, steps: int | None = None) -> None:
-        """A whole clip through the pipeline's own interface, compared with the eager one if there is one."""
-        pipeline = self.pipeline
-        size = inputs.size
-        sampling = Sampling(size, size, steps or self.args.steps, self.args.guidance)
+    def preset_clip(self, inputs: Inputs, name: str) -> None:
+        """A whole clip with the preset ``fast``, compared with the exact one if there is one."""
+        exact = self.fast_videos.get(inputs.count)
+        video = self.fast_clip(inputs, name, self._sampling(**PRESETS["fast"]))
+        if exact is not None:
+            decibels = psnr(video, exact)
+            self.report.add(f"{name}, PSNR to exact (first {len(video)} frames)", decibels, "dB")
+
+    def fast_clip(self, inputs: Inputs, name: str, sampling: Sampling | None = None) -> np.ndarray:
+        """A whole clip through the pipeline's own interface, compared with the eager one if there is one.
+
+        Args:
+            inputs, name: of the clip.
+            sampling: other than the exact one that eager clips are made with.
+
+        Returns:
+            Its first frames.
+        """
+        pipeline, exact = self.pipeline, sampling is None
+        sampling = sampling or self._sampling()
         self._warm_autoencoder(name)
         with self.report.section(name), self._encoding_timed() as encoded:
             started = time.perf_counter()
@@ -218,9 +213,12 @@ class Benchmark:
             video = self._collect(pipeline.decode(latents), inputs.count)
             decoded = self._elapsed(started)
         self._parts(name, encoded[0] - started, denoised, decoded)
-        if inputs.count in self.eager_videos and steps is None:
+        if exact:
+            self.fast_videos[inputs.count] = video
+        if inputs.count in self.eager_videos and exact:
             decibels = psnr(video, self.eager_videos[inputs.count])
             self.report.add(f"{name}, PSNR to eager (first {len(video)} frames)", decibels, "dB")
+        return video
 
     @contextmanager
     def _encoding_timed(self) -> Iterator[list[float]]:
@@ -358,14 +356,10 @@ def main() -> None:
         "ignore", message=".*(not used because|runtime disabled|Expected query|attention).*"
     )
     logging.getLogger("mimo").setLevel(logging.INFO)
-    report = Report()
+    report = Report(args.output)
     report.add("device", f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    try:
-        with torch.no_grad():
-            Benchmark(args, report).run()
-    finally:
-        if args.output is not None:
-            args.output.write_text(json.dumps(report.values, indent=1) + "\n")
+    with torch.no_grad():
+        Benchmark(args, report).run()
 
 
 if __name__ == "__main__":
