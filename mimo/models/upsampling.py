@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimo.kernels.choice import Kernel, chosen_kernels, fastest, in_half
+
 
 def doubled_convolution(
     x: Tensor, weight: Tensor, bias: Tensor, joined: Tensor, size: tuple[int, int]
@@ -115,4 +117,26 @@ def upsample_by_convolution(blocks: Iterable[Any]) -> None:
             conv.__class__ = UpsamplingConv2d
             weight = conv.weight.detach()
             joined = None if weight.dtype == torch.float32 else subpixel_weights(weight)
+            if joined is not None and in_half(weight) and not _worth_joining(weight, joined):
+                joined = None
             conv.register_buffer("joined_weight", joined, persistent=False)
+
+
+@torch.no_grad()
+def _worth_joining(weight: Tensor, joined: Tensor) -> bool:
+    """Measure on a picture of middling size which way the GPU at hand is faster."""
+    x = torch.randn((8, weight.shape[1], 48, 48), device=weight.device).to(weight.dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    bias, size = torch.zeros_like(weight[:, 0, 0, 0]), (96, 96)
+    kernels: dict[str, Kernel] = {
+        "doubled": lambda: F.conv2d(_doubled(x, size), weight, bias, padding=1),
+        "joined": lambda: doubled_convolution(x, weight, bias, joined, size),
+    }
+    operation, shape = "upsampling, convolution", str(tuple(weight.shape))
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        fastest(operation, shape, x, kernels)
+    return any(
+        what.startswith(f"{operation} {shape}") and name == "joined"
+        for what, name in chosen_kernels().items()
+    )
