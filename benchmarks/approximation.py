@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS[:3])
     parser.add_argument("--trained", type=Path, metavar="FILE.safetensors", help="weights of `shapes`")
     parser.add_argument("--iterations", type=int, default=900, help="of their training")
-    parser.add_argument("--clips", type=int, default=3, help="clips of `shapes`")
+    parser.add_argument("--clips", type=int, default=2, help="clips of `shapes`")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows of `oracle` and `shapes`")
     parser.add_argument("--compile", choices=["off", "default"], default="off", help="of `gpu`")
     parser.add_argument("--output", type=Path, default=RESULTS)

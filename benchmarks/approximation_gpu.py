@@ -21,6 +21,7 @@ from mimo.diffusion.sampling import Sampling
 from mimo.pipeline import MimoPipeline
 
 SIZE, WINDOW = 784, 24
+CACHED = {"scheduler": "dpm++", "steps": 12, "cache_interval": 2}
 
 
 @torch.no_grad()
@@ -94,15 +95,15 @@ def _stores(pipeline: MimoPipeline) -> Iterator[str]:
     clip = Inputs(64, SIZE)
     windows = len(sampling.windows(64))
     results, seconds = [], []
-    for room in (windows * 300_000_000, 0):
+    for room in (0, windows * 300_000_000):
         pipeline.kept_feature_bytes = room
         latents, taken = _denoised(pipeline, clip, sampling)
         results.append(latents)
         seconds.append(taken)
     difference = float((results[0] - results[1]).abs().max())
     yield (
-        f"Deep features of {windows} windows, 4 steps, cache interval 2: {seconds[0]:.1f} s where they stay "
-        f"on the GPU, {seconds[1]:.1f} s through the disk; the results differ by {difference:.1e}."
+        f"Deep features of {windows} windows, 4 steps, cache interval 2: {seconds[1]:.1f} s where they stay "
+        f"on the GPU, {seconds[0]:.1f} s through the disk; the results differ by {difference:.1e}."
     )
     yield ""
 
@@ -115,7 +116,7 @@ def _clips(pipeline: MimoPipeline) -> Iterator[str]:
     exact, whole = _denoised(pipeline, clip, Sampling(SIZE, SIZE))
     video = np.stack(list(pipeline.decode(exact)))
     yield f"| exact | {whole:.2f} | 1 | |"
-    for name, options in (("fast", PRESETS["fast"]), ("dpm++ 12", {"scheduler": "dpm++", "steps": 12})):
+    for name, options in (("fast", PRESETS["fast"]), ("dpm++ 12, cache 2", CACHED)):
         latents, seconds = _denoised(pipeline, clip, Sampling(SIZE, SIZE, **options))
         decibels = psnr(np.stack(list(pipeline.decode(latents))), video)
         yield f"| {name} | {seconds:.2f} | {seconds / whole:.3f} | {decibels:.1f} |"
