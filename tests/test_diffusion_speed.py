@@ -150,3 +150,25 @@ def test_own_kernels_have_their_place_in_the_profile():
     assert kind_of("_gated_product") == "matrix product, gated"
     assert kind_of("sm90_xmma_fprop_implicit_gemm_f16f16") == "convolution"
     assert kind_of("triton_per_fused_native_layer_norm_3") == "norms and other elementwise work"
+
+
+@torch.no_grad()
+def test_a_clip_is_not_compiled_anew_after_single_steps(golden_weights, inputs):
+    pipeline = MimoPipeline.from_pretrained(golden_weights)
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    pipeline.denoising_unet.compile(dynamic=False, fullgraph=True, backend=count)
+    pictures = [np.full((64, 96, 3), 20 * i, np.uint8) for i in range(5)]
+    clip = pipeline.encode(pictures[0], pictures, pictures, Sampling(96, 64))
+    clip.pose.close()
+    sample, time, _, _, _ = inputs
+    pose = pipeline.pose_features(np.stack(pictures))
+    pipeline.denoising_unet(sample, time, pose, clip.condition)
+    for _ in range(2):
+        pipeline.denoise(pictures[0], pictures, pictures, Sampling(96, 64, steps=2))
+    assert len(graphs) == 1

@@ -273,7 +273,4 @@ def test_a_body_that_synthesis_cannot_use_is_told_before_any_job(checkout, clip,
     (folder / "more.yaml").write_text(yaml.safe_dump({"pose": pose}))
     result = checkout.run("mimo.status", "--configfile", "more.yaml")
     assert result.returncode == 3
-    assert (
-        "pose backend phalp gives a motion of SMPL, synthesis backend puppet needs Anny"
-        in result.stderr
-    )
+    assert "pose backend phalp gives a motion of SMPL, synthesis backend puppet needs Anny" in result.stderr

@@ -121,6 +121,8 @@ def use_fp8(net: nn.Module, wanted: bool, *, least_channels: int = _LEAST_CHANNE
             chosen = wanted and block.norm3.normalized_shape[0] >= least_channels
             if chosen and not hasattr(block.ff, "in_8_bits"):
                 block.ff.in_8_bits = QuantisedFeedForward(block.ff)
-            block.ff.use_8_bits = chosen
+            # A new attribute alone would have a compiled network compiled again.
+            if chosen != getattr(block.ff, "use_8_bits", False):
+                block.ff.use_8_bits = chosen
             count += chosen
     return count
