@@ -57,7 +57,8 @@ def kernel_table(run: Callable[[], Any], top: int = 16) -> str:
     kinds: dict[str, float] = defaultdict(float)
     kernels: list[tuple[float, int, str]] = []
     for event in recorded.key_averages():
-        if event.device_type == DeviceType.CPU:
+        # Spans that the compiler marks on the GPU's time line are no kernels.
+        if event.device_type == DeviceType.CPU or event.key.startswith("## "):
             continue
         milliseconds = event.self_device_time_total / 1e3
         kinds[kind_of(event.key)] += milliseconds
@@ -108,7 +109,7 @@ def _operations(recorded: profile) -> list[tuple[float, int, str]]:
     """Our operations with all that they run, and the library's outside of them, by shapes of their inputs."""
     found = []
     for event in recorded.key_averages(group_by_input_shape=True):
-        if event.device_type != DeviceType.CPU:
+        if event.device_type != DeviceType.CPU or event.key == "Command Buffer Full":
             continue
         ours = event.key.startswith("mimo::")
         time = event.device_time_total if ours else event.self_device_time_total
