@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,7 +17,7 @@ from transformers import (
 )
 from transformers.models.sam.configuration_sam import SamVisionConfig
 
-from benchmarks.perception_row import Row
+from benchmarks.perception_row import Row, timed
 from benchmarks.perception_segmentation import large_config
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.depth.network import DepthNetwork
@@ -106,7 +104,7 @@ def _sam(device: str) -> SamModel:
 
 
 def _depth_row(variant: str, network: DepthNetwork, video: VideoReader, batch: int, device: str) -> Row:
-    seconds, memory = _timed(device, lambda: _run(network, video, batch))
+    seconds, memory = timed(device, lambda: _run(network, video, batch))
     seen = network.size(video.info.height, video.info.width)
     note = f"{len(video)} frames, batch {batch}, {_plain(network.model.dtype)}, seen at {seen[1]}x{seen[0]}"
     note += "; with decoding"
@@ -124,7 +122,7 @@ def _masks_row(name: str, model: torch.nn.Module, image: np.ndarray, device: str
     settings = MaskSettings(min_predicted_iou=0, min_stability=0)
     masks = AutomaticMasks(prompted(prepared(model, torch.device(device), dtype)), settings)
     masks(image)
-    seconds, memory = _timed(device, lambda: [masks(image) for _ in range(KEY_FRAMES)])
+    seconds, memory = timed(device, lambda: [masks(image) for _ in range(KEY_FRAMES)])
     each = seconds / KEY_FRAMES
     points = settings.points_per_side
     note = f"{each:.2f} s a key frame: {points}x{points} points in 5 crops, {_plain(dtype)}"
@@ -145,17 +143,3 @@ def _clip(path: Path, frames: int, size: tuple[int, int]) -> VideoReader:
 
 def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _timed(device: str, work: Callable[[], object]) -> tuple[float, float | None]:
-    """Seconds of some work, and its peak of the device's memory in GiB."""
-    if not device.startswith("cuda"):
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started, None
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    started = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started, torch.cuda.max_memory_allocated() / 2**30

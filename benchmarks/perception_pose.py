@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.perception_row import Row
+from benchmarks.perception_row import Row, timed
 from mimo.body.smpl import ModelFile, topology_of
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.hmr2.crops import picture_camera
@@ -42,7 +42,7 @@ def measure(frames: int, size: tuple[int, int], device: str) -> list[Row]:
         def row(variant: str, body: MeshNetwork, hands: Hands | None, batch: int, count: int) -> Row:
             recovery = Recovery(body, hands, 52 if hands else JOINTS, batch)
             recovery.track(_frames(video, masks, batch), camera)
-            seconds, memory = _timed(device, lambda: recovery.track(_frames(video, masks, count), camera))
+            seconds, memory = timed(device, lambda: recovery.track(_frames(video, masks, count), camera))
             note = f"{count} frames, batch {batch}, {str(body.dtype).removeprefix('torch.')}"
             return Row("pose", variant, count / seconds, memory, f"{note}; with decoding, boxes and crops")
 
@@ -171,20 +171,6 @@ def _frames(video: VideoReader, masks: VideoReader, count: int) -> Iterator[tupl
     """So many frames: the clip again and again."""
     endless = itertools.chain.from_iterable(masked_frames(video, masks) for _ in itertools.count())
     return itertools.islice(endless, count)
-
-
-def _timed(device: str, work: Callable[[], object]) -> tuple[float, float | None]:
-    """Seconds, and the peak of allocated device memory in GiB."""
-    if not device.startswith("cuda"):
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started, None
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    started = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started, torch.cuda.max_memory_allocated() / GIB
 
 
 def _drawing(size: tuple[int, int]) -> Row:

@@ -1,8 +1,12 @@
-"""One line of the perception benchmark's table; see `benchmarks.perception`."""
+"""One line of the perception benchmark's table, and how it is measured; see `benchmarks.perception`."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -27,3 +31,17 @@ class Row:
     frames_per_second: float | None
     peak_gib: float | None
     note: str = ""
+
+
+def timed(device: str, work: Callable[[], object]) -> tuple[float, float | None]:
+    """Seconds of some work, and its peak of the device's memory in GiB (None on a CPU)."""
+    if not device.startswith("cuda"):
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started, None
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started, torch.cuda.max_memory_allocated() / 2**30

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import torch
 from transformers import Sam2VideoConfig, Sam2VideoInferenceSession, Sam2VideoModel, Sam2VisionConfig
 from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig
 
-from benchmarks.perception_row import Row
+from benchmarks.perception_row import Row, timed
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.sam2.frames import to_pixels
 from video_decomp.sam2.network import VideoNetwork, prepared
@@ -51,14 +49,14 @@ def measure(frames: int, size: tuple[int, int], device: str) -> list[Row]:
         video = _clip(Path(folder) / "clip.mp4", frames, size)
         quarter = _clip(Path(folder) / "quarter.mp4", max(frames // 4, 9), size)
         tracker = VideoTracker(model)
-        _timed(device, lambda: _ours(tracker, quarter))
+        timed(device, lambda: _ours(tracker, quarter))
         rows = []
         for clip in (quarter, video):
-            seconds, memory = _timed(device, lambda clip=clip: _ours(tracker, clip))
+            seconds, memory = timed(device, lambda clip=clip: _ours(tracker, clip))
             note = f"{len(clip)} frames, batch {tracker.batch}, {dtype}; with decoding and full-size masks"
             rows.append(Row("segmentation", "SAM 2.1 L, streamed", len(clip) / seconds, memory, note))
         pixels = torch.cat([_pixels(model, image) for image in video])
-        seconds, memory = _timed(device, lambda: _library(plain, pixels, size))
+        seconds, memory = timed(device, lambda: _library(plain, pixels, size))
         note = f"{len(video)} frames, {dtype}; all frames decoded and on the device before"
         rows.append(Row("segmentation", "SAM 2.1 L, transformers session", frames / seconds, memory, note))
     return rows
@@ -110,17 +108,3 @@ def _library(model: Sam2VideoModel, pixels: torch.Tensor, size: tuple[int, int])
     for output in model.propagate_in_video_iterator(session, start_frame_idx=0):
         masks = torch.nn.functional.interpolate(output.pred_masks.float(), size[::-1], mode="bilinear")
         (masks > 0).cpu()
-
-
-def _timed(device: str, work: Callable[[], None]) -> tuple[float, float | None]:
-    """Seconds of some work, and its peak of the device's memory in GiB."""
-    if not device.startswith("cuda"):
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started, None
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    started = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started, torch.cuda.max_memory_allocated() / 2**30

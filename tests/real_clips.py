@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,15 +12,17 @@ from mimo import weights
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.blazepose import LandmarkNetwork, PersonDetector
 
-NEEDED = ("blazepose-detector", "blazepose-landmarks-full", "pose2sim-cam02")
-
 
 def balancing_man(
-    template: Path, frames: int, size: tuple[int, int] = (270, 480), nobody: tuple[int, ...] = ()
+    template: Path,
+    frames: int,
+    size: tuple[int, int] = (270, 480),
+    nobody: tuple[int, ...] = (),
+    variant: Literal["full", "heavy"] = "full",
 ) -> Path:
     """A man on a beam, every fourth frame, with MediaPipe's masks; frames in `nobody` have an empty mask."""
-    weights.fetch(NEEDED)
-    network, detector = LandmarkNetwork("full"), PersonDetector()
+    weights.fetch(["blazepose-detector", f"blazepose-landmarks-{variant}", "pose2sim-cam02"])
+    network, detector = LandmarkNetwork(variant), PersonDetector()
     roi = None
     with (
         VideoWriter(template / "vid.mp4", 15) as video,

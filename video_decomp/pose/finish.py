@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import ClassVar, Literal
+
 import numpy as np
+from pydantic import Field
 
 from mimo.body.model import Topology
-from mimo.stage import Rejected
+from mimo.stage import Rejected, StageSettings
 from video_decomp.hmr2.track import Track, motion_of, steady, track_metrics
 from video_decomp.pose.interface import Estimate
+
+
+class SmplSettings(StageSettings):
+    """Settings of all backends with an SMPL body."""
+
+    body_model: ClassVar[str | None] = "SMPL"
+
+    colours: Literal["canonical", "reference"] | Path = Field(
+        "canonical",
+        description="of the motion code: canonical coordinates; those of the reference implementation, which "
+        "its weights know (the registry's mimo-motion-code); or a file like its sdc_info.npy",
+    )
+    smoothing: float = Field(
+        6.0,
+        ge=0,
+        le=60,
+        description="motion faster than so many hertz is damped; 0: every frame as estimated",
+    )
 
 
 def finished(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,18 +16,16 @@ from pydantic import Field, model_validator
 from mimo import weights
 from mimo.body.smpl import install
 from mimo.device import DEVICE, PRECISION, Precision, resolve
-from mimo.stage import Rejected, StageSettings
+from mimo.stage import Rejected
 from video_decomp.pose.colours import MOTION_CODE, chosen_colours
-from video_decomp.pose.finish import finished
+from video_decomp.pose.finish import SmplSettings, finished
 from video_decomp.pose.interface import Estimate
 
 HMR2, HAMER, WHOLE_BODY, SMPL, SMPLH = "hmr2", "hamer", "vitpose-wholebody", "smpl-neutral", "smplh-neutral"
 
 
-class Settings(StageSettings):
+class Settings(SmplSettings):
     """Settings of the backend `hmr2`."""
-
-    body_model: ClassVar[str | None] = "SMPL"
 
     checkpoint: Path | None = Field(
         None, description="4D-Humans' checkpoint (epoch=35-step=1000000.ckpt); null: the registry's hmr2"
@@ -44,17 +41,6 @@ class Settings(StageSettings):
     )
     whole_body: Path | None = Field(
         None, description="ViTPose's wholebody.pth, which finds hands; null: the registry's vitpose-wholebody"
-    )
-    colours: Literal["canonical", "reference"] | Path = Field(
-        "canonical",
-        description="of the motion code: canonical coordinates; those of the reference implementation, which "
-        "its weights know (the registry's mimo-motion-code); or a file like its sdc_info.npy",
-    )
-    smoothing: float = Field(
-        6.0,
-        ge=0,
-        le=60,
-        description="motion faster than so many hertz is damped; 0: every frame as estimated",
     )
     batch: int = Field(32, ge=1, le=512, description="frames that go through the networks together")
     device: str = Field("auto", description=DEVICE)

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from mimo import weights
 from mimo.body.smpl import install
-from mimo.stage import Rejected, StageSettings
+from mimo.stage import Rejected
 from video_decomp.hmr2.crops import person_box, picture_camera
 from video_decomp.hmr2.phalp_results import Results, best_track, read_results
 from video_decomp.hmr2.track import Track, empty_track, with_straight_hands
 from video_decomp.pose.colours import MOTION_CODE, chosen_colours
-from video_decomp.pose.finish import finished
+from video_decomp.pose.finish import SmplSettings, finished
 from video_decomp.pose.interface import Estimate
 
 SMPL = "smpl-neutral"
@@ -27,10 +26,8 @@ SPARE_FRAMES = 2  # by so many frames decoders differ at a clip's end
 LEAST_OVERLAP = 0.2
 
 
-class Settings(StageSettings):
+class Settings(SmplSettings):
     """Settings of the backend `phalp`."""
-
-    body_model: ClassVar[str | None] = "SMPL"
 
     results: Path = Field(description="results of PHALP: outputs/results/NAME.pkl")
     body: Path | None = Field(
@@ -42,17 +39,6 @@ class Settings(StageSettings):
     )
     track: int | None = Field(
         None, description="number (tid) of the person; null: who overlaps the mask best"
-    )
-    colours: Literal["canonical", "reference"] | Path = Field(
-        "canonical",
-        description="of the motion code: canonical coordinates; those of the reference implementation, which "
-        "its weights know (the registry's mimo-motion-code); or a file like its sdc_info.npy",
-    )
-    smoothing: float = Field(
-        6.0,
-        ge=0,
-        le=60,
-        description="motion faster than so many hertz is damped; 0: every frame as in the results",
     )
 
     def weight_files(self) -> dict[str, Path | None]:
