@@ -21,12 +21,14 @@ from mimo.fingerprint import PACKAGES, ROOT, sources
 from mimo.project import STAGES, backend_names, main_module, settings_class
 
 USES_BACKENDS_OF = {"character": ["pose"]}
-BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch", "cuda": "torch"}
+BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch", "cuda": "cuda-bindings"}
 PYTHON = "python =3.11"
 CUDA = "cuda-version =12.9"
 FROM_CONDA = {"torch": "pytorch-gpu", "numpy": "numpy"}
 """Packages that the GPU environments take from conda-forge, with their names there: PyTorch's CUDA build and
 NumPy, on which that build depends."""
+BINDINGS = "cuda-bindings"
+"""Comes along with the package index's PyTorch, so that no pin names it; conda-forge has it apart."""
 
 
 @cache
@@ -77,8 +79,9 @@ def environments() -> dict[Path, str]:
             from_conda = [
                 f"{FROM_CONDA[name]} ={pinned()[name]}" for name in sorted(FROM_CONDA, reverse=True)
             ]
+            bindings = [f"{BINDINGS} {CUDA.split()[1]}"] if BINDINGS in everything else []
             files[folder / "gpu" / f"{stage}.yaml"] = _environment(
-                [*from_conda, CUDA], everything - set(FROM_CONDA)
+                [*from_conda, CUDA, *bindings], everything - {BINDINGS, *FROM_CONDA}
             )
     return files
 

@@ -18,7 +18,7 @@ _forced: str | None = None
 
 
 def force_kernel(name: str | None) -> None:
-    """Use one kernel everywhere (``cudnn``, ``flash``, ``efficient``, ``hopper``, ``triton``), or measure again.
+    """Use one kernel everywhere, such as ``cudnn``, ``flash``, ``efficient`` or ``hopper``, or measure again.
 
     Where the named kernel does not exist for an operation, the measured choice stays.
     """
