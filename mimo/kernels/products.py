@@ -58,9 +58,6 @@ def _own(x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Kernel]:
     kernels: dict[str, Kernel] = {}
     if usable()["gate"]:
         kernels["separate"] = lambda: triton_geglu.product_then_gate(x, weight, bias)
-    for tiling in triton_geglu.TILINGS:
-        if usable()["persistent product" if tiling.programs else "product"]:
-            kernels[f"fused {tiling}"] = lambda tiling=tiling: triton_geglu.gated_product(  # type: ignore[misc]
-                x, weight, bias, tiling
-            )
+    if usable()["product"]:
+        kernels["fused"] = lambda: triton_geglu.gated_product(x, weight, bias)
     return kernels

@@ -5,8 +5,6 @@ Kept apart, the product writes and the gate reads again eight times the block's 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 import triton
@@ -14,35 +12,8 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-
-class Tiling(NamedTuple):
-    """How a product is cut up.
-
-    Attributes:
-        rows, columns: of a tile of the result.
-        warps: of a program.
-        stages: tiles of the inputs on their way at a time.
-        programs: on each multiprocessor, that take one tile after the other and load ahead; 0: one program
-            for each tile.
-    """
-
-    rows: int
-    columns: int
-    warps: int
-    stages: int
-    programs: int
-
-    def __str__(self) -> str:
-        return "x".join(map(str, self))
-
-
-TILINGS = (
-    Tiling(128, 64, 4, 3, 0),
-    Tiling(128, 64, 4, 3, 2),
-    Tiling(128, 64, 8, 4, 1),
-    Tiling(128, 128, 8, 3, 1),
-)
-_DEPTH = 64
+# Of a tile of the result; the depth is that of the inputs' tiles.
+_ROWS, _COLUMNS, _DEPTH = 128, 64, 64
 
 
 @triton.jit
@@ -59,13 +30,11 @@ def _gelu(x):
 
 
 @triton.jit
-def _gated_tile(
+def _gated_product(
     x,
     weight,
     bias,
     out,
-    tile,
-    across,
     inner,
     channels,
     block_rows: tl.constexpr,
@@ -73,6 +42,7 @@ def _gated_tile(
     block_depth: tl.constexpr,
 ):
     # Neighbouring tiles share their rows of x; all share the weights, which stay in the L2 cache.
+    tile, across = tl.program_id(0), inner // block_columns
     row, column = tile // across * block_rows, tile % across * block_columns
     hidden = tl.zeros((block_rows, block_columns), tl.float32)
     gate = tl.zeros((block_rows, block_columns), tl.float32)
@@ -86,62 +56,13 @@ def _gated_tile(
     out.store([row, column], (hidden * _gelu(gate)).to(out.dtype))
 
 
-@triton.jit
-def _gated_product(
-    x,
-    weight,
-    bias,
-    out,
-    rows,
-    inner,
-    channels,
-    persistent: tl.constexpr,
-    block_rows: tl.constexpr,
-    block_columns: tl.constexpr,
-    block_depth: tl.constexpr,
-):
-    across = inner // block_columns
-    if persistent:
-        tiles = across * tl.cdiv(rows, block_rows)
-        # Both loops become one, so that a tile's first loads run beside the end of the tile before.
-        for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
-            _gated_tile(
-                x,
-                weight,
-                bias,
-                out,
-                tile,
-                across,
-                inner,
-                channels,
-                block_rows,
-                block_columns,
-                block_depth,
-            )
-    else:
-        _gated_tile(
-            x,
-            weight,
-            bias,
-            out,
-            tl.program_id(0),
-            across,
-            inner,
-            channels,
-            block_rows,
-            block_columns,
-            block_depth,
-        )
-
-
-def gated_product(x: Tensor, weight: Tensor, bias: Tensor, tiling: Tiling = TILINGS[0]) -> Tensor:
+def gated_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """``hidden * gelu(gate)`` of ``x @ weight.T + bias``, whose first half is hidden, the second gate.
 
     Args:
         x: (..., channels), contiguous.
         weight: (2 * inner, channels).
         bias: (2 * inner,).
-        tiling: one of `TILINGS`.
 
     Returns:
         (..., inner).
@@ -150,28 +71,22 @@ def gated_product(x: Tensor, weight: Tensor, bias: Tensor, tiling: Tiling = TILI
         ValueError: sizes that the kernel's tiles do not divide.
     """
     channels, inner = x.shape[-1], len(weight) // 2
-    if channels % _DEPTH or inner % tiling.columns:
-        raise ValueError(f"{channels} channels and {inner} inner ones are not divided by tiles of {tiling}")
+    if channels % _DEPTH or inner % _COLUMNS:
+        raise ValueError(f"{channels} channels and {inner} inner ones are not divided by the kernel's tiles")
     flat = x.reshape(-1, channels)
     out = torch.empty((len(flat), inner), dtype=x.dtype, device=x.device)
-    programs = triton.cdiv(len(flat), tiling.rows) * (inner // tiling.columns)
-    if tiling.programs:
-        processors = torch.cuda.get_device_properties(x.device).multi_processor_count
-        programs = min(programs, tiling.programs * processors)
-    _gated_product[(programs,)](
-        TensorDescriptor.from_tensor(flat, [tiling.rows, _DEPTH]),
-        TensorDescriptor.from_tensor(weight, [tiling.columns, _DEPTH]),
+    _gated_product[(triton.cdiv(len(flat), _ROWS) * (inner // _COLUMNS),)](
+        TensorDescriptor.from_tensor(flat, [_ROWS, _DEPTH]),
+        TensorDescriptor.from_tensor(weight, [_COLUMNS, _DEPTH]),
         bias,
-        TensorDescriptor.from_tensor(out, [tiling.rows, tiling.columns]),
-        len(flat),
+        TensorDescriptor.from_tensor(out, [_ROWS, _COLUMNS]),
         inner,
         channels,
-        persistent=bool(tiling.programs),
-        block_rows=tiling.rows,
-        block_columns=tiling.columns,
+        block_rows=_ROWS,
+        block_columns=_COLUMNS,
         block_depth=_DEPTH,
-        num_warps=tiling.warps,
-        num_stages=tiling.stages,
+        num_warps=4,
+        num_stages=3,
     )
     return out.view(*x.shape[:-1], inner)
 
