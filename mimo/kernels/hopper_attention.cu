@@ -11,23 +11,14 @@
 // function unit, a part by a polynomial. The products of one half of a tile's weights with its values run while the
 // other half is made.
 
-#ifndef GROUPS
-#define GROUPS 4
-#endif
-#ifndef STAGES
-#define STAGES 8
-#endif
-#ifndef AHEAD
-#define AHEAD 6  // tiles between a fetch and its use
-#endif
-#ifndef POLYNOMIALS
-#define POLYNOMIALS 2  // of 8 pairs, those made by the polynomial
-#endif
+// GROUPS, warp groups of a program, and STAGES, tiles in shared memory, are given to the compiler.
 
 using u32 = unsigned int;
 using u64 = unsigned long long;
 
 constexpr int DIM = 40, KEYS = 128, CHUNKS = 5;  // a chunk: 8 columns, 16 bytes
+constexpr int AHEAD = 6;        // tiles between a fetch and its use
+constexpr int POLYNOMIALS = 2;  // of 8 pairs, those made by the polynomial
 constexpr int THREADS = GROUPS * 128, QUERIES = GROUPS * 64;
 constexpr int CHUNK_BYTES = KEYS * 16, TILE_BYTES = CHUNKS * CHUNK_BYTES;  // of keys or of values
 constexpr int HALF_STAGE = TILE_BYTES + CHUNK_BYTES, STAGE_BYTES = 2 * HALF_STAGE;

@@ -16,7 +16,7 @@ from mimo.kernels.cuda import Argument, CudaModule
 
 DIM = 40
 SOURCE = Path(__file__).with_suffix(".cu")
-# As in the source: warp groups of a block, tiles in shared memory, keys of a tile, chunks of 8 columns.
+# Warp groups of a block and tiles in shared memory; as in the source, keys of a tile and chunks of 8 columns.
 _GROUPS, _STAGES, _KEYS, _CHUNKS = 4, 8, 128, 5
 _SHARED_BYTES = _STAGES * (2 * (_CHUNKS + 1) * _KEYS * 16 + 16)
 
@@ -39,7 +39,6 @@ def attend(
     bank_value: Tensor | None = None,
     *,
     also_own: bool = False,
-    defines: tuple[tuple[str, int], ...] = (),
 ) -> Tensor:
     """Attention of each row over its own keys and, if given, the bank's.
 
@@ -47,7 +46,6 @@ def attend(
         query, key, value: (n, tokens, heads, 40) float16, heads side by side.
         bank_key, bank_value: (1, bank tokens, heads, 40), heads side by side.
         also_own: give the attention over own keys alone, too; needs a bank.
-        defines: constants of the source to change, for measurements.
 
     Returns:
         (n, tokens, heads, 40), contiguous; with `also_own` (2 n, ...), first without, then with the bank.
@@ -58,7 +56,7 @@ def attend(
         (2 if also_own else 1, rows, tokens, heads, dim), dtype=query.dtype, device=query.device
     )
     with torch.cuda.device(query.device):
-        module = _module(query.device, defines)
+        module = _module(query.device)
         own = _packed(module, key, value)
         bank: Tensor | None = None
         bank_tokens = 0
@@ -77,8 +75,8 @@ def attend(
 
 
 @cache
-def _module(device: torch.device, defines: tuple[tuple[str, int], ...]) -> CudaModule:
-    return CudaModule(SOURCE, "sm_90a", {"GROUPS": _GROUPS, "STAGES": _STAGES} | dict(defines))
+def _module(device: torch.device) -> CudaModule:
+    return CudaModule(SOURCE, "sm_90a", {"GROUPS": _GROUPS, "STAGES": _STAGES})
 
 
 def _packed(module: CudaModule, key: Tensor, value: Tensor) -> Tensor:
