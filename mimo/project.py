@@ -5,8 +5,6 @@ The Snakefile, the report and the status table all see the run through `Project`
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import json
 import re
 from collections.abc import Iterable
@@ -15,12 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field
-
-from mimo.fingerprint import ROOT, fingerprint
+from mimo.configuration import Configuration, read_configuration
+from mimo.fingerprint import fingerprint
 from mimo.sources import by_name, check_name, split_by_subject
-from mimo.stage import Rejected, StageSettings, backends, load_backend, parse_settings
+from mimo.stage import Rejected, StageSettings, load_backend, parse_settings
+from mimo.stages import STAGES, main_module, settings_class
 from mimo.template import CONFIG, TemplateConfig
 from mimo.weight_sources.digests import content_digests
 from mimo.weight_sources.needs import Needs, digests, needs
@@ -29,55 +26,6 @@ from mimo.weights import use_folders
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".3gp", ".ogv", ".mxf"}
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
-
-STAGES = {
-    "ingest": "video_decomp.ingest",
-    "segmentation": "video_decomp.segmentation",
-    "pose": "video_decomp.pose",
-    "occlusion": "video_decomp.occlusion",
-    "inpainting": "video_decomp.inpainting",
-    "template": "video_decomp.pack",
-    "character": "video_decomp.character",
-    "synthesis": "mimo.synthesis",
-}
-"""Module of each stage's command line, in the order they run."""
-
-
-class Pair(StageSettings):
-    """One result to make."""
-
-    template: str
-    character: str
-
-
-class Configuration(StageSettings):
-    """Structure of ``config.yaml``; each stage's block is checked by its backend's own `Settings`."""
-
-    videos: Path = Field(Path("videos"), description="folder of driving videos")
-    characters: Path = Field(Path("characters"), description="folder of character pictures")
-    templates: Path = Field(Path("templates"), description="folder of templates, made or dropped in by hand")
-    prepared: Path = Field(Path("prepared"), description="folder of prepared characters")
-    results: Path = Field(Path("results"), description="folder of finished videos and of the report")
-    logs: Path = Field(Path("logs"), description="folder of logs and resource measurements")
-    weights: list[Path] = Field([], description="folders with model files you have already; used in place")
-    exclude: list[str] = Field([], description="names of videos, templates and characters to leave out")
-    pairs: list[Pair] | None = Field(None, description="results to make (default: every template, character)")
-    overrides: dict[str, dict[str, dict[str, Any]]] = Field(
-        {}, description="settings for single videos or characters: name, stage, key"
-    )
-    subjects: dict[str, dict[str, Any]] = Field(
-        {},
-        description="videos of which several people become templates, VIDEO-NAME each: video, name of a "
-        "person, and who it is: segmentation's subject, or settings of segmentation",
-    )
-    ingest: dict[str, Any] = Field({}, description="settings of the stage")
-    segmentation: dict[str, Any] = Field({}, description="backend and settings of the stage")
-    pose: dict[str, Any] = Field({}, description="backend and settings of the stage")
-    occlusion: dict[str, Any] = Field({}, description="backend and settings of the stage")
-    inpainting: dict[str, Any] = Field({}, description="backend and settings of the stage")
-    template: dict[str, Any] = Field({}, description="settings of the stage")
-    character: dict[str, Any] = Field({}, description="backend and settings of the stage")
-    synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")
 
 
 @dataclass(frozen=True)
@@ -127,7 +75,7 @@ class Project:
         Raises:
             Rejected: as `load`, or a file is missing or is not YAML.
         """
-        return cls.load(_values(files))
+        return cls.load(read_configuration(files))
 
     @classmethod
     def configured(cls, files: Iterable[Path]) -> Project:
@@ -136,7 +84,7 @@ class Project:
         Raises:
             Rejected: as `read`.
         """
-        config = parse_settings(Configuration, _values(files), "config.yaml")
+        config = parse_settings(Configuration, read_configuration(files), "config.yaml")
         project = cls(config, {}, {}, [*config.overrides], [])
         project._check_settings()
         return project
@@ -272,19 +220,6 @@ class Project:
                 )
 
 
-def configuration_files(program: str, description: str | None, argv: list[str] | None) -> list[Path]:
-    """Files to read a project from, by the command line of a program that looks at a run."""
-    parser = argparse.ArgumentParser(prog=program, description=description)
-    parser.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="further configuration files, which win over config.yaml, as for snakemake",
-    )
-    return [Path("config.yaml"), *parser.parse_args(argv).configfile]
-
-
 def _dropped_in(config: Configuration, videos: dict[str, Path]) -> list[str]:
     names = []
     for path in sorted(config.templates.iterdir()) if config.templates.is_dir() else []:
@@ -318,62 +253,6 @@ def _pairs(config: Configuration, templates: list[str], characters: dict[str, Pa
         for template, character in chosen
         if not {template, character} & {*config.exclude}
     ]
-
-
-def _values(files: Iterable[Path]) -> dict[str, Any]:
-    """Content of configuration files; keys of later files win."""
-    values: dict[str, Any] = {}
-    for path in files:
-        try:
-            values = _merged(values, yaml.safe_load(path.read_text()) or {})
-        except OSError as error:
-            raise Rejected(f"{path}: {error.strerror}") from None
-        except yaml.YAMLError as error:
-            raise Rejected(f"{path}: {' '.join(str(error).split())}") from None
-    return values
-
-
-def _merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    both = values.keys() & more.keys()
-    nested = {
-        k: _merged(values[k], more[k])
-        for k in both
-        if isinstance(values[k], dict) and isinstance(more[k], dict)
-    }
-    return values | more | nested
-
-
-def main_module(stage: str) -> str:
-    """The module that ``python -m`` runs for a stage."""
-    module = STAGES[stage]
-    return f"{module}.__main__" if ROOT.joinpath(*module.split("."), "__main__.py").is_file() else module
-
-
-def backend_names(stage: str) -> list[str]:
-    """Names of a stage's backends; none for a stage that has only one way to work."""
-    if not ROOT.joinpath(*STAGES[stage].split(".")).is_dir():
-        return []
-    return [name for name in backends(STAGES[stage]) if not name.startswith("-")]
-
-
-def settings_class(stage: str, backend: str | None, where: str) -> type[StageSettings]:
-    """The model of a backend's settings; of a stage without backends, for None.
-
-    Raises:
-        Rejected: no such backend; the message begins with `where` and lists those there are.
-    """
-    known = backend_names(stage)
-    settings: type[StageSettings]
-    if not known and backend is None:
-        settings = importlib.import_module(main_module(stage)).Settings
-    elif not known:
-        raise Rejected(f"{where}: this stage has no backends; remove the key 'backend'")
-    elif backend in known:
-        settings = load_backend(STAGES[stage], backend).Settings
-    else:
-        what = "give a backend" if backend is None else f"no backend '{backend}'"
-        raise Rejected(f"{where}: {what} (known: {', '.join(known)})")
-    return settings
 
 
 @cache

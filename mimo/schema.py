@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from mimo.project import STAGES, Configuration, backend_names, settings_class
+from mimo.configuration import Configuration
+from mimo.stages import STAGES, backend_names, settings_class
 
 
 def config_schema() -> dict[str, Any]:

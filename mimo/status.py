@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mimo.project import Project, configuration_files
+from mimo.configuration import configuration_files
+from mimo.project import Project
 from mimo.report.outcomes import Item, outcomes
 from mimo.stage import run
 

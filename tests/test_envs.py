@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from mimo.environments import environments, pinned
-from mimo.project import STAGES, Project
+from mimo.project import Project
+from mimo.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mimo.project import STAGES, Configuration, backend_names, settings_class
+from mimo.configuration import Configuration
+from mimo.stages import STAGES, backend_names, settings_class
 from mimo.weight_sources.registry import registry
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,8 @@ from conftest import ROOT, Checkout, copy_checkout
 from pydantic import ValidationError
 
 from mimo import weights
-from mimo.project import STAGES, Project, main_module
+from mimo.project import Project
+from mimo.stages import STAGES, main_module
 from mimo.template import FrameCrop, TemplateConfig, time_crop
 
 MADE = ("vid.mp4", "mask.mp4", "sdc.mp4", "bk.mp4", "motion.npz", "preview.png")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mimo.configuration import configuration_files
 from mimo.licences import cautions, summary
-from mimo.project import Project, configuration_files
+from mimo.project import Project
 from mimo.report.outcomes import outcomes
 from mimo.report.page import used_models, write_report
 from mimo.stage import run

@@ -25,7 +25,7 @@ class StageOutcome:
     """One stage of one item.
 
     Attributes:
-        stage: key of `mimo.project.STAGES`.
+        stage: key of `mimo.stages.STAGES`.
         state: done; running; failed; or waiting, when it was not started.
         reason: why it failed, one line.
         record: what the stage wrote about its work (see `mimo.stage.write_record`).

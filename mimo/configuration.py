@@ -1,0 +1,90 @@
+"""What `config.yaml` may say, and the reading of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from mimo.stage import Rejected, StageSettings
+
+
+class Pair(StageSettings):
+    """One result to make."""
+
+    template: str
+    character: str
+
+
+class Configuration(StageSettings):
+    """Structure of ``config.yaml``; each stage's block is checked by its backend's own `Settings`."""
+
+    videos: Path = Field(Path("videos"), description="folder of driving videos")
+    characters: Path = Field(Path("characters"), description="folder of character pictures")
+    templates: Path = Field(Path("templates"), description="folder of templates, made or dropped in by hand")
+    prepared: Path = Field(Path("prepared"), description="folder of prepared characters")
+    results: Path = Field(Path("results"), description="folder of finished videos and of the report")
+    logs: Path = Field(Path("logs"), description="folder of logs and resource measurements")
+    weights: list[Path] = Field([], description="folders with model files you have already; used in place")
+    exclude: list[str] = Field([], description="names of videos, templates and characters to leave out")
+    pairs: list[Pair] | None = Field(None, description="results to make (default: every template, character)")
+    overrides: dict[str, dict[str, dict[str, Any]]] = Field(
+        {}, description="settings for single videos or characters: name, stage, key"
+    )
+    subjects: dict[str, dict[str, Any]] = Field(
+        {},
+        description="videos of which several people become templates, VIDEO-NAME each: video, name of a "
+        "person, and who it is: segmentation's subject, or settings of segmentation",
+    )
+    ingest: dict[str, Any] = Field({}, description="settings of the stage")
+    segmentation: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    pose: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    occlusion: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    inpainting: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    template: dict[str, Any] = Field({}, description="settings of the stage")
+    character: dict[str, Any] = Field({}, description="backend and settings of the stage")
+    synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")
+
+
+def configuration_files(program: str, description: str | None, argv: list[str] | None) -> list[Path]:
+    """Files to read a project from, by the command line of a program that looks at a run."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="further configuration files, which win over config.yaml, as for snakemake",
+    )
+    return [Path("config.yaml"), *parser.parse_args(argv).configfile]
+
+
+def read_configuration(files: Iterable[Path]) -> dict[str, Any]:
+    """Content of configuration files; keys of later files win, as for Snakemake.
+
+    Raises:
+        Rejected: a file is missing or is not YAML.
+    """
+    values: dict[str, Any] = {}
+    for path in files:
+        try:
+            values = _merged(values, yaml.safe_load(path.read_text()) or {})
+        except OSError as error:
+            raise Rejected(f"{path}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise Rejected(f"{path}: {' '.join(str(error).split())}") from None
+    return values
+
+
+def _merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    both = values.keys() & more.keys()
+    nested = {
+        k: _merged(values[k], more[k])
+        for k in both
+        if isinstance(values[k], dict) and isinstance(more[k], dict)
+    }
+    return values | more | nested
