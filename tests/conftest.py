@@ -31,6 +31,11 @@ class Checkout:
             **more,
         )
 
+    def shell(self, command: str, **more) -> subprocess.CompletedProcess:
+        """Run a shell command in it, as a user would; standard error goes where standard output goes."""
+        settings = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | more
+        return subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.environment, **settings)
+
     def snakemake(self, *options: str) -> subprocess.CompletedProcess:
         """Run Snakemake with two cores."""
         return self.run("snakemake", "--cores", "2", *options)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from operations import fault
 
 from mimo.project import Project
 from mimo.schema import config_schema
@@ -123,7 +124,7 @@ def test_two_runs_in_one_folder(small):
         fcntl.flock(file, fcntl.LOCK_EX)
         result = small.snakemake()
     assert result.returncode == 1
-    assert "another run is at work" in result.stdout + result.stderr
+    fault("two runs at once in one folder").assert_seen(result.stdout + result.stderr)
     assert not (small.folder / "logs").exists()
 
 

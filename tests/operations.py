@@ -1,0 +1,99 @@
+"""What can go wrong, what the user sees, and what recovers: the table of ``docs/operations.md``.
+
+Each line of the table is an `Operation` in `OPERATIONS`, and is produced by a test:
+
+    from operations import fault
+
+    def test_killed_workflow(checkout):
+        row = fault("kill -9 of Snakemake")
+        ...                               # cause it, on the real programs
+        row.assert_seen(output)           # every `literal` text of its column "what you see" is there
+        result = row.recover(checkout)    # runs its command "recover with", word for word
+                                          # (settings of the test stand in the checkout's config.yaml)
+        assert result.returncode == 0
+
+To add a line: add an `Operation` to `OPERATIONS`, write its test, then
+
+    python tests/operations.py            # writes the table into docs/operations.md
+
+`test_operations_table.py` compares the table with this list and looks for a test of each line.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import Checkout
+
+PAGE = Path(__file__).parent.parent / "docs" / "operations.md"
+BEGIN, END = "<!-- table by tests/operations.py -->\n", "<!-- end of table -->\n"
+AGAIN = "snakemake --cores 2"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One line of the table.
+
+    Attributes:
+        fault: what happened; the line's name.
+        seen: what the user sees, in Markdown; texts in backquotes are literal, ``…`` is anything.
+        command: the shell command that recovers; empty: nothing needs to be done.
+        note: what else to know, behind the command.
+    """
+
+    fault: str
+    seen: str
+    command: str = AGAIN
+    note: str = ""
+
+    def assert_seen(self, text: str) -> None:
+        """Fail unless every literal text of `seen` stands in what the user saw."""
+        literal = re.findall(r"`([^`]+)`", self.seen)
+        assert literal, f"{self.fault}: nothing to look for in '{self.seen}'"
+        for words in literal:
+            pattern = ".*".join(re.escape(part) for part in words.split("…"))
+            assert re.search(pattern, text), f"'{words}' is not in:\n{text}"
+
+    def recover(self, checkout: Checkout, *options: str, **more) -> subprocess.CompletedProcess:
+        """Run the command in a checkout, as it stands, with further options of this test behind it."""
+        assert self.command, f"{self.fault}: there is no command"
+        return checkout.shell(f"{self.command} {shlex.join(options)}", **more)
+
+    @property
+    def row(self) -> str:
+        """The line in Markdown."""
+        done = f"`{self.command}`" if self.command else "nothing"
+        return f"| {self.fault} | {self.seen} | {done}{f'; {self.note}' if self.note else ''} |"
+
+
+OPERATIONS: list[Operation] = [
+    Operation(
+        "two runs at once in one folder",
+        "the second one ends at once: `another run is at work in …; wait for it or stop it`",
+    ),
+]
+
+
+def fault(name: str) -> Operation:
+    """The line of a fault, by its name."""
+    return {operation.fault: operation for operation in OPERATIONS}[name]
+
+
+def table() -> str:
+    """The table in Markdown."""
+    head = "| what happened | what you see | recover with |\n|---|---|---|\n"
+    return head + "".join(f"{operation.row}\n" for operation in OPERATIONS)
+
+
+def with_table(page: str) -> str:
+    """A page with the table between its marks."""
+    before, rest = page.split(BEGIN)
+    return before + BEGIN + table() + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text()), encoding="utf-8")
