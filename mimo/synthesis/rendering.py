@@ -15,6 +15,7 @@ from mimo.character import Character
 from mimo.files import sha256
 from mimo.stage import Rejected, StageSettings, progress, write_record
 from mimo.synthesis.interface import Job
+from mimo.synthesis.quality import scene_change
 from mimo.template import Template
 from mimo.video import VideoError, VideoWriter
 
@@ -50,6 +51,7 @@ def make_video(
     job.metrics["frames"] = writer.frames_written
     job.metrics["seconds_per_frame"] = round((time.perf_counter() - started) / total, 4)
     job.metrics["cpu_seconds_per_frame"] = round((time.process_time() - processor) / total, 4)
+    job.metrics["scene_change"] = scene_change(template, output)
     write_record(
         record,
         stage="synthesis",

@@ -11,6 +11,7 @@ from mimo.files import sha256
 from mimo.stage import Rejected, backend_arguments, progress, run, write_record
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.masked_video import open_masked_video
+from video_decomp.occlusion.measures import LayerMeasures
 
 STAGE = "video_decomp.occlusion"
 
@@ -33,10 +34,12 @@ def main(argv: list[str] | None = None) -> int:
         motion = load_motion(template / "motion.npz", frames)
         output = template / "occ.mp4"
         found = backend.find_occluders(frames, masks, motion, settings)
+        measures = LayerMeasures()
         if found.occluders:
             with VideoWriter(output, frames.info.fps, kind="mask") as writer:
                 for mask in progress(found.frames, "occluders", total=len(frames)):
                     writer.write(mask)
+                    measures.add(mask)
         else:
             output.unlink(missing_ok=True)
         write_record(
@@ -44,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             stage="occlusion",
             backend=args.backend,
             settings=settings,
-            metrics=found.metrics,
+            metrics=found.metrics | measures.summary(),
             warnings=found.warnings,
             weights=found.weights,
             occluders=[occluder.model_dump(mode="json") for occluder in found.occluders],

@@ -10,6 +10,7 @@ import numpy as np
 _FLOW_SIDE = 360  # flow is measured on frames of about this short side
 _FIT = 12  # grey levels: where the frame before, moved along the flow, differs more, masks are not compared
 _JUMP = 0.25  # change of area from one frame to the next that counts as a jump
+_NAMED = 20  # jumps whose frames are named
 
 
 class MaskMeasures:
@@ -18,6 +19,7 @@ class MaskMeasures:
     def __init__(self) -> None:
         self._scores: list[float] = []
         self._areas: list[float] = []
+        self._cut: list[bool] = []
         self._overlaps: list[float] = []
         self._before: tuple[np.ndarray, np.ndarray] | None = None
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -32,6 +34,7 @@ class MaskMeasures:
         """
         self._scores.append(score)
         self._areas.append(float((mask > 127).mean()))
+        self._cut.append(any(bool(edge.any()) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])))
         scale = min(1.0, _FLOW_SIDE / min(mask.shape))
         grey = cv2.resize(
             cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
@@ -55,23 +58,34 @@ class MaskMeasures:
     def summary(self) -> dict[str, Any]:
         """Frames, frames found, scores, areas, jumps of area, flicker.
 
-        ``flicker`` is the mean of 1 - IoU of consecutive masks after motion compensation; part of it is the
-        optical flow's own error, so compare it between methods on one clip only.
+        ``area_jumps`` counts changes of area by more than a quarter between neighbouring frames; a person who
+        enters or leaves the picture (cut by its border, and small) is no jump. ``area_jump_frames`` names the
+        frames after the first jumps. ``flicker`` is the mean of 1 - IoU of consecutive masks after motion
+        compensation; part of it is the optical flow's own error, so compare it between methods on one clip only.
         """
         scores = np.array(self._scores)
         areas = np.array(self._areas)
         found = np.flatnonzero(areas > 0)
-        both = (areas[1:] > 0) & (areas[:-1] > 0)
-        change = np.abs(np.log(np.maximum(areas[1:], 1e-9) / np.maximum(areas[:-1], 1e-9)))
+        jumps = self._jumps(areas)
         return {
             "frames": len(areas),
             "frames_found": len(found),
             "median_score": round(float(np.median(scores[found])), 4) if found.size else 0.0,
             "lowest_score": round(float(scores[found].min()), 4) if found.size else 0.0,
             "median_area": round(float(np.median(areas[found])), 5) if found.size else 0.0,
-            "area_jumps": int((both & (change > np.log(1 + _JUMP))).sum()),
+            "area_jumps": len(jumps),
+            "area_jump_frames": jumps[:_NAMED],
             "flicker": round(float(1 - np.mean(self._overlaps)), 5) if self._overlaps else None,
         }
+
+    def _jumps(self, areas: np.ndarray) -> list[int]:
+        """Frames whose area differs much from that of the frame before, (T,) areas."""
+        before, after, cut = areas[:-1], areas[1:], np.array(self._cut, bool)
+        both = (before > 0) & (after > 0)
+        change = np.abs(np.log(np.maximum(after, 1e-9) / np.maximum(before, 1e-9)))
+        usual = float(np.median(areas[areas > 0])) if both.any() else 0.0
+        passes_border = cut[:-1] & cut[1:] & (np.minimum(before, after) < usual / 2)
+        return (np.flatnonzero(both & ~passes_border & (change > np.log(1 + _JUMP))) + 1).tolist()
 
     def frames_found(self) -> list[int]:
         """Indices of the frames whose mask is not empty."""
