@@ -25,8 +25,8 @@ class LayerMeasures:
         """How often the layer appears, vanishes, or halves or doubles from one frame to the next.
 
         Returns:
-            ``layer_jumps``: their number; a thing that stands where the person passes has none, one that moves
-            through the picture has two. ``layer_jump_frames``: the frames after the first of them.
+            ``layer_jumps``: their number; a thing that stands where the person passes has none, one
+            that moves through the picture has two. ``layer_jump_frames``: the frames after the first of them.
         """
         areas = np.array(self._areas)
         areas[areas < _SPECK] = 0

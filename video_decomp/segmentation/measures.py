@@ -61,7 +61,7 @@ class MaskMeasures:
         ``area_jumps`` counts changes of area by more than a quarter between neighbouring frames; a person who
         enters or leaves the picture (cut by its border, and small) is no jump. ``area_jump_frames`` names the
         frames after the first jumps. ``flicker`` is the mean of 1 - IoU of consecutive masks after motion
-        compensation; part of it is the optical flow's own error, so compare it between methods on one clip only.
+        compensation; part of it is the optical flow's own error: compare it between methods on one clip only.
         """
         scores = np.array(self._scores)
         areas = np.array(self._areas)
