@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from mimo.configuration import Configuration, read_configuration
 from mimo.fingerprint import fingerprint
@@ -26,6 +26,24 @@ from mimo.weights import use_folders
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".3gp", ".ogv", ".mxf"}
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+Question = TypeVar("Question", bound=Callable[..., Any])
+
+
+def _once(question: Question) -> Question:
+    """Answer a question about a stage once for all videos and characters without settings of their own.
+
+    A folder of a thousand videos asks the same thousands of times; a project is what it was when loaded.
+    """
+
+    @wraps(question)
+    def answer(project: Project, stage: str, name: str = "") -> Any:
+        key = (question.__name__, stage, name if name in project.config.overrides else "")
+        if key not in project._answers:
+            project._answers[key] = question(project, *key[1:])
+        return project._answers[key]
+
+    return cast(Question, answer)
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,7 @@ class Project:
     characters: dict[str, Path]
     templates: list[str]
     pairs: list[tuple[str, str]]
+    _answers: dict[tuple[str, str, str], Any] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def load(cls, values: dict[str, Any]) -> Project:
@@ -116,6 +135,7 @@ class Project:
         """Backend of a stage for one video or character; empty for a stage that has none."""
         return str(self._block(stage, name).get("backend", ""))
 
+    @_once
     def settings(self, stage: str, name: str = "") -> StageSettings:
         """Settings of a stage, for one video or character.
 
@@ -131,6 +151,7 @@ class Project:
         backend = block.pop("backend", None)
         return parse_settings(settings_class(stage, backend, where), block, where)
 
+    @_once
     def options(self, stage: str, name: str = "") -> list[str]:
         """Command-line options that give a stage its backend and settings."""
         backend = self.backend(stage, name)
@@ -147,6 +168,7 @@ class Project:
             found[f"{other}/{backend}"] = load_backend(STAGES[other], backend).Settings()
         return {user: needs(user, settings) for user, settings in found.items()}
 
+    @_once
     def digest(self, stage: str, name: str = "") -> str:
         """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`).
 
@@ -158,6 +180,7 @@ class Project:
                 files += content_digests(value)
         return _digest(main_module(stage), tuple(self._used_backends(stage, name)), tuple(files))
 
+    @_once
     def uses_networks(self, stage: str, name: str = "") -> bool:
         """Whether a backend that a stage uses computes with PyTorch, on a device that its settings choose."""
         classes = (
@@ -173,6 +196,7 @@ class Project:
         """Main memory that a stage's job may ask for: networks pass through it on their way to the GPU."""
         return 12000 if self.uses_networks(stage, name) else 2000
 
+    @_once
     def extra_files(self, stage: str, name: str = "") -> list[str]:
         """Files that a stage's settings name, so that the stage runs again when one changes."""
         values = (value for _, value in self.settings(stage, name))
@@ -182,6 +206,7 @@ class Project:
         """GPUs that a stage asks for: one if its settings' `device` is anything but the CPU."""
         return int(getattr(self.settings(stage, name), "device", "cpu") != "cpu")
 
+    @_once
     def _used_backends(self, stage: str, name: str) -> list[tuple[str, str]]:
         """The stage with its backend, and those of other stages that a setting ``STAGE_backend`` names."""
         used = [(stage, self.backend(stage, name))]

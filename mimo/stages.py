@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 
 from mimo.fingerprint import ROOT
 from mimo.stage import Rejected, StageSettings, backends, load_backend
@@ -26,6 +27,7 @@ def main_module(stage: str) -> str:
     return f"{module}.__main__" if ROOT.joinpath(*module.split("."), "__main__.py").is_file() else module
 
 
+@cache
 def backend_names(stage: str) -> list[str]:
     """Names of a stage's backends; none for a stage that has only one way to work."""
     if not ROOT.joinpath(*STAGES[stage].split(".")).is_dir():
