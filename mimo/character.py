@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mimo.body.motion import Motion
-from mimo.files import whole_file, write_json
+from mimo.files import remove, whole_file, write_json
 from mimo.stage import Rejected
 
 RECORD = "character.json"
@@ -76,7 +76,7 @@ class Character:
         folder = Path(folder)
         self._check(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECORD).unlink(missing_ok=True)
+        remove(folder / RECORD)
         for name, pixels in (("image.png", self.image), ("mask.png", self.mask)):
             with whole_file(folder / name) as part:
                 Image.fromarray(pixels).save(part)

@@ -1,7 +1,8 @@
 """What every stage's command line shares: settings, backends, outcomes, records.
 
 A stage is a package or module of `video_decomp` or `mimo` with a command line. Exit codes:
-0 done, 3 input rejected (one line ``REJECTED: why`` on standard error), anything else a fault.
+0 done, 3 input rejected (one line ``REJECTED: why`` on standard error), 143 told to end (``STOPPED: why``),
+anything else a fault (``FAULT: why``, or a traceback).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -21,9 +23,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
-from mimo.files import write_json
+from mimo.files import TakenOver, sole_maker, why_not_written, write_json
+from mimo.lifetime import EXIT_STOPPED, Stopped, ends_in_order
 
 EXIT_REJECTED = 3
+EXIT_FAULT = 1
 
 Item = TypeVar("Item")
 
@@ -40,6 +44,13 @@ class StageSettings(BaseModel):
     body_model: ClassVar[str | None] = None
     """Body whose motion a pose backend makes, or that a synthesis backend needs; None: it does not matter."""
 
+    surveys: ClassVar[bool] = False
+    """Whether the backend looks at a whole video before it works on its segments: it has ``survey``."""
+
+    def divisible(self) -> bool:
+        """Whether the backend, with these settings, may work on segments of a long video (long-videos.md)."""
+        return False
+
     def weight_files(self) -> dict[str, Path | None] | None:
         """Entries of the weights registry that these settings need.
 
@@ -48,6 +59,18 @@ class StageSettings(BaseModel):
             entry that names the backend in ``needed_by`` and is not optional.
         """
         return None
+
+    def resources(self) -> dict[str, int]:
+        """What a job needs by these settings, in place of what the table in `mimo.resources` says.
+
+        Returns:
+            ``mem_mb`` of main memory, ``gpu_mem_mb`` of the GPU's, both or one or none.
+        """
+        return {}
+
+    def effort(self) -> float:
+        """Time of a job with these settings, in units of one with the default settings."""
+        return 1.0
 
 
 Settings = TypeVar("Settings", bound=StageSettings)
@@ -174,20 +197,40 @@ def backend_arguments(
     return args, module
 
 
-def run(work: Callable[[], None]) -> int:
+def run(work: Callable[[], None], makes: Path | None = None) -> int:
     """Run a stage's work and turn its outcome into an exit code.
 
+    Args:
+        work: the work.
+        makes: its record, or another file that stands for all it makes: of several processes that make the
+            same, one works and the others wait (see `mimo.files.sole_maker`).
+
     Returns:
-        0 when done, 3 when the input was rejected. Faults keep their traceback and leave with 1.
+        0 when done; 3 when the input was rejected; 1 when a file could not be written; 143 when it was told
+        to end, or its run ended. Other faults keep their traceback and leave with 1.
     """
     started = time.perf_counter()
     try:
-        work()
+        with ends_in_order(), sole_maker(makes) if makes else nullcontext():
+            work()
     except Rejected as error:
-        print(f"REJECTED: {error}", file=sys.stderr)
-        return EXIT_REJECTED
+        return _ended(f"REJECTED: {error}", EXIT_REJECTED)
+    except (Stopped, TakenOver) as error:
+        return _ended(f"STOPPED: {error}", EXIT_STOPPED)
+    except KeyboardInterrupt:
+        return _ended("STOPPED: it was interrupted", EXIT_STOPPED)
+    except OSError as error:
+        reason = why_not_written(error)
+        if reason is None:
+            raise
+        return _ended(f"FAULT: {reason}", EXIT_FAULT)
     print(f"done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
     return 0
+
+
+def _ended(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:

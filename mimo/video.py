@@ -198,7 +198,6 @@ class VideoWriter:
             self._errors = files.enter_context(tempfile.TemporaryFile())
             self._pictures = self._part
             if audio_codec:
-                self._audio_coding = "copy" if audio_codec in AUDIO_COPIED_TO_MP4 else "aac"
                 self._pictures = self._part.with_suffix(f".pictures{self._part.suffix}")
                 self._pictures.unlink(missing_ok=True)
                 files.callback(self._pictures.unlink, missing_ok=True)
@@ -216,6 +215,7 @@ class VideoWriter:
         Raises:
             ValueError: wrong shape or type.
             VideoError: the encoder died; the message holds its last words.
+            OSError: the file could not be written, since the disk is full or another reason of the system.
         """
         if self._process is None:
             self._start(frame)
@@ -279,43 +279,65 @@ class VideoWriter:
         if self._process.returncode:
             raise self._failure()
         if self._pictures != self._part:
-            self._add_audio()
+            length = float(self.frames_written / self.fps)
+            add_audio(self._pictures, Path(self.audio_from or ""), self.audio_start, length, self._part)
 
-    def _add_audio(self) -> None:
-        """Copy pictures and audio into one file.
-
-        Done once the number of frames is known: ``-shortest`` beside a pipe cuts too late, as the audio
-        runs ahead of slowly arriving frames.
-        """
-        output = ffmpeg.output(
-            ffmpeg.input(local_url(self._pictures)).video,
-            ffmpeg.input(local_url(self.audio_from or ""), ss=self.audio_start)["a:0"],
-            local_url(self._part),
-            vcodec="copy",
-            acodec=self._audio_coding,
-            t=float(self.frames_written / self.fps),
-            movflags="+faststart",
-        )
-        self._process = subprocess.Popen(command(output), stdin=subprocess.DEVNULL, stderr=self._errors)
-        if self._process.wait():
-            raise self._failure()
-
-    def _failure(self) -> VideoError:
+    def _failure(self) -> VideoError | OSError:
         """The reason why the encoder stopped, with its last words."""
         assert self._process is not None
         code = self._process.wait()
         self._errors.seek(0)
-        words = self._errors.read().decode(errors="replace").strip()[-500:]
-        if os.strerror(errno.ENOSPC) in words:
-            return VideoError(f"{self.path}: cannot be written, the disk is full")
-        if code < 0:
-            words += f" (killed by {signal.Signals(-code).name})"
-        return VideoError(f"{self.path}: cannot be written, the encoder stopped: {words or f'code {code}'}")
+        return _stopped(self.path, code, self._errors.read())
 
     def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+def add_audio(pictures: Path, audio_from: Path, audio_start: float, length: float, output: Path) -> None:
+    """Copy the frames of one file and the sound of another into one.
+
+    Done once the number of frames is known: ``-shortest`` beside a pipe cuts too late, as the audio runs
+    ahead of slowly arriving frames.
+
+    Args:
+        pictures: ``.mp4`` file with the frames.
+        audio_from: file whose first audio stream is taken; coded anew only where MP4 cannot hold it.
+        audio_start: seconds of it that belong to the first frame.
+        length: seconds after which it is cut.
+        output: ``.mp4`` file to write.
+
+    Raises:
+        VideoError: one cannot be read or the other not be written.
+        OSError: the disk is full, or another reason of the system.
+    """
+    copied = audio_codec_of(audio_from) in AUDIO_COPIED_TO_MP4
+    both = ffmpeg.output(
+        ffmpeg.input(local_url(pictures)).video,
+        ffmpeg.input(local_url(audio_from), ss=audio_start)["a:0"],
+        local_url(output),
+        vcodec="copy",
+        acodec="copy" if copied else "aac",
+        t=length,
+        movflags="+faststart",
+    )
+    done = subprocess.run(command(both), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise _stopped(output, done.returncode, done.stderr)
+
+
+def _stopped(path: Path, code: int, words: bytes) -> VideoError | OSError:
+    """Why an encoder stopped, by its exit code and what it said."""
+    text = words.decode(errors="replace").strip()[-500:]
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if os.strerror(number) in text:
+            return OSError(number, os.strerror(number), str(path))
+    if code == -signal.SIGXFSZ:
+        return OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    if code < 0:
+        text += f" (killed by {signal.Signals(-code).name})"
+    return VideoError(f"{path}: cannot be written, the encoder stopped: {text or f'code {code}'}")
 
 
 def has_audio(path: Path | str) -> bool:

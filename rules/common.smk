@@ -1,13 +1,12 @@
 """The run's configuration, and the paths that the rules are made of."""
 
-import os
 import shlex
 from pathlib import Path
 
+from mimo.lifetime import announce_run
 from mimo.project import Project
 from mimo.run_lock import hold_run_lock
 from mimo.stage import Rejected
-from mimo.synthesis.handover import RUN
 from mimo.synthesis.interface import resources as synthesis_resources
 from mimo.weight_sources import check
 
@@ -22,8 +21,8 @@ except Rejected as error:
     raise WorkflowError(str(error)) from None
 
 
-# Clips of this run may share a process that keeps the networks loaded, and ends with this one.
-os.environ[RUN] = str(os.getpid())
+# Stages end with this process, and so does a process that keeps networks loaded for them.
+announce_run()
 
 
 onstart:

@@ -260,7 +260,7 @@ def test_useless_files_are_rejected_with_a_reason(name: str, useless: Path, tmp_
     assert last.startswith("REJECTED: ")
     assert name in last
     assert REJECTED[name] in last
-    assert not list(tmp_path.glob("out/*"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_settings_are_checked(useless: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from mimo import weights
-from mimo.files import sha256
+from mimo.files import remove, sha256
 from mimo.stage import Rejected, StageSettings, add_settings, run, settings_from
 from mimo.template import (
     CONFIG,
@@ -47,7 +47,7 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
         Rejected: a file is missing, stale, or does not fit the others.
     """
     config = folder / CONFIG
-    config.unlink(missing_ok=True)
+    remove(config)
     records = {stage: read_record(folder, stage) for stage in STAGES}
     videos = open_videos(folder)
     check_alike(folder, videos)
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = settings_from(args, Settings)
         pack(args.template, args.name or args.template.resolve().name, settings)
 
-    return run(work)
+    return run(work, makes=args.template / CONFIG)
 
 
 if __name__ == "__main__":

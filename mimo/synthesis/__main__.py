@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         template, character = Template.load(args.template), Character.load(args.character)
         make_video(template, character, args.output, backend, args.settings)
 
-    return run(work)
+    return run(work, makes=args.output)
 
 
 if __name__ == "__main__":

@@ -26,13 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from mimo.fingerprint import ROOT, fingerprint
-from mimo.stage import EXIT_REJECTED, Rejected
+from mimo.lifetime import RUN
+from mimo.stage import EXIT_FAULT, EXIT_REJECTED, Rejected
 from mimo.synthesis.gpus import free_gpu
-
-RUN = "MIMO_RUN_PID"
-"""Environment variable with the process that the worker is not to outlive."""
-
-EXIT_FAULT = 1
 
 _ATTEMPTS = 3
 _LONGEST_BASE = 60

@@ -12,7 +12,7 @@ import numpy as np
 
 from mimo import weights
 from mimo.character import Character
-from mimo.files import sha256
+from mimo.files import remove, sha256
 from mimo.stage import Rejected, StageSettings, progress, write_record
 from mimo.synthesis.interface import Job
 from mimo.synthesis.quality import scene_change
@@ -35,7 +35,7 @@ def make_video(
         Rejected: template or character cannot be used by this backend.
     """
     record = output.with_suffix(".json")
-    record.unlink(missing_ok=True)
+    remove(record)
     job = Job(template, character)
     started, processor = time.perf_counter(), time.process_time()
     frames = backend.synthesise(job, settings)

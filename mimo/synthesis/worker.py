@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mimo.character import Character
-from mimo.stage import load_backend, parse_settings, run
-from mimo.synthesis.handover import EXIT_FAULT, Order, folder_lock
+from mimo.stage import EXIT_FAULT, EXIT_REJECTED, load_backend, parse_settings, run
+from mimo.synthesis.handover import Order, folder_lock
 from mimo.synthesis.rendering import make_video
 from mimo.template import Template
 
@@ -78,7 +78,7 @@ class Worker:
                     code = _made(Order.from_json(text))
                 with suppress(BrokenPipeError):
                     connection.sendall(json.dumps({"exit": code}).encode() + b"\n")
-            return code != EXIT_FAULT
+            return code in (0, EXIT_REJECTED)
 
     @contextmanager
     def _interrupted_when_alone(self, connection: socket.socket) -> Iterator[None]:
@@ -106,7 +106,7 @@ class Worker:
 def _made(order: Order) -> int:
     """Make a video as the command line would; its exit code."""
     try:
-        return run(lambda: _make(order))
+        return run(lambda: _make(order), makes=order.output)
     except BaseException:
         traceback.print_exc()
         return EXIT_FAULT

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from mimo.character import RECORD
 from mimo.stage import backend_arguments, run
 from video_decomp.character.interface import CharacterSettings
 from video_decomp.character.prepare import prepare
@@ -22,7 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("picture", type=Path, metavar="PICTURE", help="picture of a person, head to feet")
     parser.add_argument("--character", type=Path, required=True, metavar="DIR", help="folder to write")
     args, backend = backend_arguments(parser, "video_decomp.character", "mediapipe", argv)
-    return run(lambda: make_character(args.picture, args.character, backend, args.settings))
+    return run(
+        lambda: make_character(args.picture, args.character, backend, args.settings),
+        makes=args.character / RECORD,
+    )
 
 
 def make_character(picture: Path, folder: Path, backend: ModuleType, settings: CharacterSettings) -> None:

@@ -64,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         settings = settings_from(args, Settings)
     except Rejected as error:
         parser.error(str(error))
-    return run(lambda: ingest(args.source, args.template, settings))
+    record = args.template / "records" / "ingest.json"
+    return run(lambda: ingest(args.source, args.template, settings), makes=record)
 
 
 def ingest(path: Path, template: Path, settings: Settings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import av
 import ffmpeg
 
-from mimo.video import VideoError, command, local_url
+from mimo.video import command, local_url
 from video_decomp.ingest.source import Source
 
 HIGHEST_SAMPLE_RATE = 48000
@@ -29,7 +31,7 @@ def extract(source: Source, begin: Fraction, duration: Fraction, path: Path) -> 
         None, or why there is no audio in `path`: a sentence for the user.
 
     Raises:
-        VideoError: the disk is full.
+        OSError: the disk is full.
     """
     assert source.audio
     start, length = f"{float(begin):.6f}", f"{float(duration):.6f}"
@@ -49,8 +51,8 @@ def extract(source: Source, begin: Fraction, duration: Fraction, path: Path) -> 
     )
     done = subprocess.run(command(output), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     words = done.stderr.decode(errors="replace").strip()[-300:]
-    if done.returncode and "No space left" in words:
-        raise VideoError(f"{path.parent}: the disk is full")
+    if done.returncode and os.strerror(errno.ENOSPC) in words:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     if done.returncode or not path.exists():
         return f"the audio ({source.audio.codec}) cannot be decoded and is left out: {words}"
     if not _has_samples(path):

@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--template", type=Path, required=True, help="folder with vid.mp4 and mask.mp4")
     args, backend = backend_arguments(parser, STAGE, "plate", argv)
     template, settings = args.template, args.settings
+    record = template / "records" / "inpainting.json"
 
     def work() -> None:
         frames, masks = open_masked_video(template)
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
             outcome = backend.inpaint(frames, masks, writer.write, settings)
         changed = backend.changed_within(settings, frames)
         write_record(
-            template / "records" / "inpainting.json",
+            record,
             stage="inpainting",
             backend=args.backend,
             settings=settings,
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             weights=outcome.weights,
         )
 
-    return run(work)
+    return run(work, makes=record)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mimo.body.motion import Motion
-from mimo.files import sha256
+from mimo.files import remove, sha256
 from mimo.stage import Rejected, backend_arguments, progress, run, write_record
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.masked_video import open_masked_video
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args, backend = backend_arguments(parser, STAGE, "geometry", argv)
     template, settings = args.template, args.settings
+    record = template / "records" / "occlusion.json"
 
     def work() -> None:
         frames, masks = open_masked_video(template)
@@ -41,9 +42,9 @@ def main(argv: list[str] | None = None) -> int:
                     writer.write(mask)
                     measures.add(mask)
         else:
-            output.unlink(missing_ok=True)
+            remove(output)
         write_record(
-            template / "records" / "occlusion.json",
+            record,
             stage="occlusion",
             backend=args.backend,
             settings=settings,
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             occ_sha256=sha256(output) if found.occluders else None,
         )
 
-    return run(work)
+    return run(work, makes=record)
 
 
 def load_motion(path: Path, frames: VideoReader) -> Motion:

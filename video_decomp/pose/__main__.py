@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--template", type=Path, required=True, help="folder with vid.mp4 and mask.mp4")
     args, backend = backend_arguments(parser, STAGE, "anny", argv)
     template: Path = args.template
+    record = template / "records" / "pose.json"
 
     def work() -> None:
         started = time.perf_counter()
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
                 writer.write(image)
         seconds = (time.perf_counter() - started) / len(frames)
         write_record(
-            template / "records" / "pose.json",
+            record,
             stage="pose",
             backend=args.backend,
             settings=args.settings,
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             weights=estimate.weights,
         )
 
-    return run(work)
+    return run(work, makes=record)
 
 
 def masked_frames(frames: VideoReader, masks: VideoReader) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -21,7 +21,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="the template's folder")
     args, module = backend_arguments(parser, "video_decomp.segmentation", "mediapipe", argv)
     backend: Any = module
-    return run(lambda: segment_template(args.template, args.backend, backend, args.settings))
+    return run(
+        lambda: segment_template(args.template, args.backend, backend, args.settings),
+        makes=args.template / "records" / "segmentation.json",
+    )
 
 
 def segment_template(template: Path, name: str, backend: Backend, settings: SubjectSettings) -> None:
