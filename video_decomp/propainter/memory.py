@@ -11,6 +11,9 @@ GIB = 2**30
 WEIGHTS = 50e6
 RESERVE = 0.5 * GIB
 """Libraries' own buffers and what the allocator cannot use."""
+WORKSPACE = 1500
+"""Bytes a pixel that convolutions over time take for their own work: measured 7.2 GiB where 5.9 are counted
+(1280x720), and 3.6 where 3.1 are (672x720); see benchmarks/results/perception.md."""
 
 
 def estimate(height: int, width: int, windows: Windows, dtype: torch.dtype) -> float:
@@ -29,7 +32,10 @@ def estimate(height: int, width: int, windows: Windows, dtype: torch.dtype) -> f
     flow = (pixels / 64) ** 2 * 4 * (2 + 1 / 3) + pixels * 64 * size
     # Two flows and a mask, features at a quarter (64) and an eighth (128, five times) of the size; and a
     # piece of 28 frames in the encoder, 32 channels at half the size, three times.
-    completion = pixels * size * (sub_video * (4 + 3 + 4 + 64 / 16 + 5 * 128 / 64) + 28 * 3 * 32 / 4)
+    completion = (
+        pixels * size * (sub_video * (4 + 3 + 4 + 64 / 16 + 5 * 128 / 64) + 28 * 3 * 32 / 4)
+        + pixels * WORKSPACE
+    )
     propagation = pixels * size * (sub_video * 5 + 64)
     tokens = (near + distant) / 144 * 512 * 8
     generator = pixels * size * (near * 3 * 128 / 16 + tokens + 4 * 3 * 1960 / 144 + 64 * 3 + 600)
