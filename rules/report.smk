@@ -7,11 +7,13 @@ from mimo.report.page import used_models, write_report
 
 def report():
     """Say on what terms the models used may be used; write the report and say where it is."""
-    names = list(used_models(outcomes(project)))
+    items = outcomes(project)
+    names = list(used_models(items))
     logger.info(summary(names))
     for line in cautions(names):
         logger.warning(line)
-    logger.info(f"Report: {write_report(project)}")
+    written = write_report(project, items, map(Path, workflow.configfiles))
+    logger.info(f"Report: {written}")
 
 
 onsuccess:

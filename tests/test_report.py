@@ -6,6 +6,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -24,16 +25,23 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.texts, self.addresses, self.pictures = [], [], []
+        self.texts, self.addresses, self.pictures, self.names = [], [], [], set()
+        self._code = False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
+        self._code = tag in ("style", "script")
         for name, value in attributes:
+            if name == "id":
+                self.names.add(value)
             if name in ("src", "href"):
                 (self.pictures if tag == "img" else self.addresses).append(value)
 
+    def handle_endtag(self, tag):
+        self._code = False
+
     def handle_data(self, data):
-        if data.strip():
+        if data.strip() and not self._code:
             self.texts.append(" ".join(data.split()))
 
 
@@ -114,16 +122,16 @@ def test_report(project):
     page = Page(text)
     shown = " | ".join(page.texts)
 
-    assert "1 | of 4 videos done" in shown
-    assert "1 | of 4 results done" in shown
-    failures = shown[: shown.index("Templates and results")]
-    assert "nobody | segmentation | REJECTED: vid.mp4: no person; take another video" in failures
-    assert '<b>"spoiled"<-b> | ingest | OSError: disk <full>' in failures
-    assert shown.index("REJECTED") < shown.index("walk.mp4: 8 frames")
-    assert "template made in 20 s" in shown
-    assert "2.50 s" in shown  # a template is made at 20 s / 8 frames
+    assert "1 of 4 | videos done" in shown
+    assert "1 of 4 | results done" in shown
+    failures = shown[: shown.index("Videos and results")]
+    assert "nobody | video, stage segmentation | REJECTED: vid.mp4: no person; take another video" in failures
+    assert "snakemake --cores all -- templates/nobody/records/segmentation.json" in failures
+    assert '<b>"spoiled"<-b> | video, stage ingest | OSError: disk <full>' in failures
+    assert "video nobody failed at segmentation" in shown  # of the result that needs it
+    assert "2.5 s" in shown  # a template is made at 20 s / 8 frames
     assert "error.mean_px | 1.235" in shown
-    assert "⚠ the person is small" in shown
+    assert "the person is small" in shown
     assert "Apache-2.0" in shown
     assert "home-made | not in the registry: look up its terms" in shown
     for said in (shown, result.stdout):
@@ -131,10 +139,13 @@ def test_report(project):
         assert "LOOK UP THE TERMS of home-made" in said
     assert "Models used: Apache-2.0 (blazepose-detector)" in result.stdout
 
-    assert len(page.pictures) >= 4
-    assert all(address.startswith("data:image/jpeg;base64,") for address in page.pictures)
-    files = [project / "results" / address for address in page.addresses]
-    assert all(file.exists() for file in files if "%" not in str(file))
+    assert len(page.pictures) >= 6
+    assert all(address.startswith("data:image/webp;base64,") for address in page.pictures)
+    linked = [address for address in page.addresses if not address.startswith(("data:", "#"))]
+    assert linked
+    assert all((project / "results" / unquote(address)).exists() for address in linked)
+    inside = {address[1:] for address in page.addresses if address.startswith("#")}
+    assert inside <= page.names
     assert not re.search(r"(https?:)?//[a-z]", re.sub(r'"data:[^"]*"', "", text))
 
 
@@ -145,7 +156,7 @@ def test_damaged_record_does_not_stop_the_report(project):
 
 
 def test_status(project):
-    result = call("mimo.status")
+    result = call("video_decomp.status")
     assert result.returncode == 1
     rows = {tuple(line.split()[:2]): line for line in result.stdout.splitlines()}
     assert "template" in rows["video", "walk"]
@@ -154,4 +165,4 @@ def test_status(project):
     assert "synthesis" in rows["result", "walk"]
 
     Path("more.yaml").write_text(yaml.safe_dump({"exclude": ["nobody", "later", SPOILED.replace("/", "-")]}))
-    assert call("mimo.status", "--configfile", "more.yaml").returncode == 0
+    assert call("video_decomp.status", "--configfile", "more.yaml").returncode == 0

@@ -1,4 +1,4 @@
-"""Writes ``results/report.html``: what became of every video, with pictures, metrics and licences."""
+"""Writes ``results/report.html``: what became of every video, with previews, measures, times and licences."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> None:
         project = Project.read(files)
-        names = list(used_models(outcomes(project)))
-        print(summary(names), *cautions(names), write_report(project), sep="\n")
+        items = outcomes(project)
+        names = list(used_models(items))
+        print(summary(names), *cautions(names), write_report(project, items, files), sep="\n")
 
     return run(work)
 

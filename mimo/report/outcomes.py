@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,10 @@ VIDEO_STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting", "te
 LOG_TAIL = 16_000
 STOPPED = "stopped before its end (killed, or out of memory?), or its files were deleted"
 
-State = Literal["done", "running", "failed", "waiting"]
+REASONS = ("REJECTED:", "FAULT:", "STOPPED:")
+"""How the line begins in which a stage says why it ended (see `mimo.stage.run`)."""
+
+State = Literal["done", "running", "failed", "blocked", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class StageOutcome:
 
     Attributes:
         stage: key of `mimo.stages.STAGES`.
-        state: done; running; failed; or waiting, when it was not started.
+        state: done; running; failed; or waiting, when it was not started. Never blocked, as items may be.
         reason: why it failed, one line.
         record: what the stage wrote about its work (see `mimo.stage.write_record`).
         seconds: wall time of its job, when it was measured.
@@ -109,6 +113,26 @@ def outcomes(project: Project) -> list[Item]:
     return items
 
 
+def verdict(item: Item, known: Mapping[tuple[str, str], Item]) -> tuple[State, str]:
+    """State of an item as a whole, and why it is not done, in one line, if something failed.
+
+    Args:
+        item: the item.
+        known: every item of the project by kind and name.
+    """
+    if item.failure:
+        return "failed", item.failure.reason
+    if item.done:
+        return "done", ""
+    if any(outcome.state == "running" for outcome in item.stages):
+        return "running", ""
+    needed = [("video", item.template), ("character", item.character)] if item.kind == "result" else []
+    for source in (known[key] for key in needed if key in known):
+        if source.failure:
+            return "blocked", f"{source.kind} {source.name} failed at {source.failure.stage}"
+    return "waiting", ""
+
+
 def _finished(folder: Path, stage: str) -> tuple[Path, Path]:
     """Record of a stage of a template, and the file that shows that the stage is done."""
     path = folder / "config.json" if stage == "template" else folder / "records" / f"{stage}.json"
@@ -134,7 +158,7 @@ def _outcome(project: Project, stage: str, name: str, record: Path, proof: Path)
 
 
 def why_failed(log: Path) -> str:
-    """Why a stage failed, in one line: what it said when it rejected its input, else a fault's last line.
+    """Why a stage failed, in one line: what it said itself, else the last line of a fault's traceback.
 
     Returns:
         The reason; empty if the log tells of no failure.
@@ -143,9 +167,9 @@ def why_failed(log: Path) -> str:
         file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
         text = file.read().decode(errors="replace")
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    rejected = [line for line in lines if line.startswith("REJECTED:")]
-    if rejected:
-        return rejected[-1]
+    said = [line for line in lines if line.startswith(REASONS)]
+    if said:
+        return said[-1]
     if "Traceback (most recent call last)" in text or any(": error: " in line for line in lines[-1:]):
         return lines[-1]
     return ""

@@ -1,8 +1,7 @@
-"""Small pictures for the report, as data addresses."""
+"""Small pictures for the report: WebP files of at most so many bytes."""
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
@@ -10,71 +9,96 @@ import numpy as np
 from PIL import Image
 
 from mimo.files import whole_file
-from mimo.video import VideoError, VideoReader
+from mimo.video import VideoReader
 
-STRIP_WIDTH = 1400
+QUALITIES = (72, 58, 44, 30)
+NARROWER = 0.8
+NARROWEST = 32
 STRIP_GAP = 3
 STRIP_TILE = 60_000
-"""Pixels of one picture of a strip, about; wide videos are shown at fewer times."""
+"""Pixels of one picture of a strip 1400 pixels wide, about; wide videos are shown at fewer times."""
 
 
-def embedded(path: Path, width: int) -> str:
-    """A picture file as the address of a JPEG, at most `width` pixels wide; empty if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return _address(_narrowed(image.convert("RGB"), width))
-    except OSError:
-        return ""
-
-
-def video_strip(video: Path, source: Path, first: int, kept: Path) -> str:
-    """Some frames of a result above those of its template's video, as the address of a JPEG.
+def write_picture(path: Path, image: Image.Image, width: int, most: int) -> None:
+    """Write a picture as WebP, as good as its room allows.
 
     Args:
+        path: ``.webp`` file to write.
+        image: RGB.
+        width: pixels at most; pictures are never enlarged.
+        most: bytes; quality, then width are lowered until the file is no larger.
+    """
+    data = _encoded(_narrowed(image, width), most)
+    while len(data) > most and width > NARROWEST:
+        width = round(min(width, image.width) * NARROWER)
+        data = _encoded(_narrowed(image, width), most)
+    with whole_file(path) as part:
+        part.write_bytes(data)
+
+
+def shrink(path: Path, source: Path, width: int, most: int) -> None:
+    """Write a small copy of a picture file; see `write_picture`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Image.open(source) as image:
+        write_picture(path, image.convert("RGB"), width, most)
+
+
+def write_still(path: Path, video: Path, width: int, most: int) -> None:
+    """Write the frame in the middle of a video; see `write_picture`.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    reader = VideoReader(video)
+    write_picture(path, Image.fromarray(reader.frame(len(reader) // 2)), width, most)
+
+
+def write_strip(path: Path, video: Path, source: Path, first: int, width: int, most: int) -> None:
+    """Write some frames of a result above those of its template's video; see `write_picture`.
+
+    Args:
+        path: ``.webp`` file to write.
         video: the result.
         source: ``vid.mp4`` of its template.
         first: the template's frame that is the result's first.
-        kept: where to keep the strip, so that the next report need not decode the videos again.
+        width, most: pixels and bytes of the strip.
 
-    Returns:
-        The address, or an empty text if a video cannot be read.
+    Raises:
+        VideoError: a video cannot be read.
     """
-    if not kept.is_file() or kept.stat().st_mtime < video.stat().st_mtime:
-        try:
-            strip = _strip(VideoReader(video), VideoReader(source), first)
-        except (VideoError, IndexError):
-            return ""
-        with whole_file(kept) as part:
-            strip.save(part, format="JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(kept.read_bytes()).decode()}"
+    result, driver = VideoReader(video), VideoReader(source)
+    info = result.info
+    tile = STRIP_TILE * (width / 1400) ** 2
+    times = max(3, round(width / (tile * info.width / info.height) ** 0.5))
+    tile_width = width // times - STRIP_GAP
+    size = (tile_width, round(tile_width * info.height / info.width))
+    numbers = np.unique(np.linspace(0, len(result) - 1, times + 2)[1:-1].round().astype(int)).tolist()
+    strip = Image.new("RGB", ((tile_width + STRIP_GAP) * len(numbers) - STRIP_GAP, 2 * size[1] + STRIP_GAP))
+    for column, number in enumerate(numbers):
+        pair = result.frame(number), driver.frame(min(number + first, len(driver) - 1))
+        for row, frame in enumerate(pair):
+            small = Image.fromarray(frame).resize(size, Image.Resampling.BOX)
+            strip.paste(small, (column * (tile_width + STRIP_GAP), row * (size[1] + STRIP_GAP)))
+    write_picture(path, strip, width, most)
 
 
-def _strip(video: VideoReader, source: VideoReader, first: int) -> Image.Image:
-    info = video.info
-    times = max(3, round(STRIP_WIDTH / (STRIP_TILE * info.width / info.height) ** 0.5))
-    width = STRIP_WIDTH // times - STRIP_GAP
-    height = round(width * info.height / info.width)
-    numbers = np.unique(np.linspace(0, len(video) - 1, times + 2)[1:-1].round().astype(int)).tolist()
-    rows = [
-        [video.frame(number) for number in numbers],
-        [source.frame(min(number + first, len(source) - 1)) for number in numbers],
-    ]
-    size = ((width + STRIP_GAP) * len(numbers) - STRIP_GAP, 2 * height + STRIP_GAP)
-    strip = Image.new("RGB", size, "white")
-    for i, row in enumerate(rows):
-        for j, frame in enumerate(row):
-            small = Image.fromarray(frame).resize((width, height), Image.Resampling.BOX)
-            strip.paste(small, (j * (width + STRIP_GAP), i * (height + STRIP_GAP)))
-    return strip
+def _encoded(image: Image.Image, most: int) -> bytes:
+    """The picture in the best quality that fits, else in the lowest."""
+    data = b""
+    for quality in QUALITIES:
+        memory = io.BytesIO()
+        image.save(memory, format="WEBP", quality=quality, method=4)
+        data = memory.getvalue()
+        if len(data) <= most:
+            break
+    return data
 
 
 def _narrowed(image: Image.Image, width: int) -> Image.Image:
     if image.width <= width:
         return image
-    return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
-
-
-def _address(image: Image.Image) -> str:
-    memory = io.BytesIO()
-    image.save(memory, format="JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(memory.getvalue()).decode()}"
+    size = (width, max(1, round(image.height * width / image.width)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)

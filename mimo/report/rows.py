@@ -1,0 +1,127 @@
+"""What the report's table says of each video, template, character and result."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from mimo.project import Project
+from mimo.report.flags import Flag, flags
+from mimo.report.outcomes import Item, StageOutcome
+
+State = Literal["failed", "running", "blocked", "waiting", "done"]
+STATES: tuple[State, ...] = ("failed", "running", "blocked", "waiting", "done")
+KINDS = ("result", "video", "template", "character")
+DEFAULT_CONFIG = Path("config.yaml")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        item: what it is about.
+        state: as the item's stages say; blocked: what it is made of failed.
+        reason: why it failed or is blocked, one line; else empty.
+        flags: of the item itself and, for a result, of its template and character.
+        inherited: which of these came from the template or character, by key.
+    """
+
+    item: Item
+    state: State
+    reason: str
+    flags: list[Flag]
+    inherited: frozenset[str] = frozenset()
+
+    @cached_property
+    def key(self) -> str:
+        """Its name within the page, the same in every report."""
+        return "r" + hashlib.sha1(f"{self.item.kind}/{self.item.name}".encode()).hexdigest()[:10]
+
+    @property
+    def title(self) -> str:
+        """Its name; of a result its template's."""
+        return self.item.template if self.item.kind == "result" else self.item.name
+
+    @cached_property
+    def frames(self) -> int | None:
+        """Number of frames, from the first record that says it."""
+        counts = (outcome.metrics.get("frames") for outcome in self.item.stages)
+        return next((count for count in counts if isinstance(count, int)), None)
+
+    @property
+    def seconds_per_frame(self) -> float | None:
+        """Wall time of all its jobs for each frame."""
+        return self.item.seconds / self.frames if self.frames and self.item.seconds else None
+
+    @property
+    def megabytes(self) -> float | None:
+        """Peak memory of its largest job."""
+        return max((o.megabytes for o in self.item.stages if o.megabytes is not None), default=None)
+
+    @property
+    def notes(self) -> list[str]:
+        """Warnings of its stages."""
+        return [str(line) for outcome in self.item.stages for line in outcome.record.get("warnings", [])]
+
+
+def table_rows(items: Iterable[Item]) -> list[Row]:
+    """A row for each item: failures first, then what is unfinished, then what is flagged, else by name."""
+    known = {(item.kind, item.name): item for item in items}
+    rows = [_row(item, known) for item in known.values()]
+    return sorted(
+        rows,
+        key=lambda row: (
+            STATES.index(row.state), KINDS.index(row.item.kind), not row.flags, row.title, row.item.character
+        ),
+    )  # fmt: skip
+
+
+def _row(item: Item, known: dict[tuple[str, str], Item]) -> Row:
+    own = flags(item.stages)
+    needed = [known.get(("video", item.template)), known.get(("character", item.character))]
+    sources = [other for other in needed if other is not None] if item.kind == "result" else []
+    taken = [flag for source in sources for flag in flags(source.stages)]
+    inherited = frozenset(flag.check.key for flag in taken)
+    if item.failure:
+        return Row(item, "failed", item.failure.reason, own + taken, inherited)
+    if any(outcome.state == "running" for outcome in item.stages):
+        return Row(item, "running", "", own + taken, inherited)
+    if item.done:
+        return Row(item, "done", "", own + taken, inherited)
+    for source in sources:
+        if source.failure:
+            reason = f"{source.kind} {source.name} failed at {source.failure.stage}"
+            return Row(item, "blocked", reason, taken, inherited)
+    return Row(item, "waiting", "", own + taken, inherited)
+
+
+def made_file(project: Project, item: Item, stage: str) -> Path:
+    """The file whose presence says that a stage of an item is done."""
+    config = project.config
+    if item.kind == "result":
+        return config.results / item.template / f"{item.character}.mp4"
+    if item.kind == "character":
+        return config.prepared / item.name / "character.json"
+    folder = config.templates / item.name
+    return folder / "config.json" if stage == "template" else folder / "records" / f"{stage}.json"
+
+
+def command_again(project: Project, item: Item, outcome: StageOutcome, configfiles: Iterable[Path]) -> str:
+    """Command line that makes one stage of an item again, with what it needs.
+
+    Args:
+        project: the run.
+        item: the item.
+        outcome: its stage.
+        configfiles: configuration files of the run; the usual one need not be named.
+    """
+    named = [str(path) for path in configfiles if path.resolve() != DEFAULT_CONFIG.resolve()]
+    target = str(made_file(project, item, outcome.stage))
+    options = ["--configfile", *named] if named else []
+    return shlex.join(["snakemake", "--cores", "all", *options, "--", target])
