@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
+from mimo.segments import SegmentSettings
 from mimo.stage import Rejected, StageSettings
 
 
@@ -40,6 +41,10 @@ class Configuration(StageSettings):
         description="videos of which several people become templates, VIDEO-NAME each: video, name of a "
         "person, and who it is: segmentation's subject, or settings of segmentation",
     )
+    segments: SegmentSettings = Field(
+        SegmentSettings.model_validate({}),
+        description="how long videos are divided, to be worked on in parallel",
+    )
     ingest: dict[str, Any] = Field({}, description="settings of the stage")
     segmentation: dict[str, Any] = Field({}, description="backend and settings of the stage")
     pose: dict[str, Any] = Field({}, description="backend and settings of the stage")
@@ -50,9 +55,8 @@ class Configuration(StageSettings):
     synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")
 
 
-def configuration_files(program: str, description: str | None, argv: list[str] | None) -> list[Path]:
-    """Files to read a project from, by the command line of a program that looks at a run."""
-    parser = argparse.ArgumentParser(prog=program, description=description)
+def add_configfile_option(parser: argparse.ArgumentParser) -> None:
+    """Let a program that looks at a run be told its configuration as Snakemake is."""
     parser.add_argument(
         "--configfile",
         type=Path,
@@ -60,7 +64,18 @@ def configuration_files(program: str, description: str | None, argv: list[str] |
         default=[],
         help="further configuration files, which win over config.yaml, as for snakemake",
     )
-    return [Path("config.yaml"), *parser.parse_args(argv).configfile]
+
+
+def chosen_configfiles(args: argparse.Namespace) -> list[Path]:
+    """Files to read a project from, by a command line with that option."""
+    return [Path("config.yaml"), *args.configfile]
+
+
+def configuration_files(program: str, description: str | None, argv: list[str] | None) -> list[Path]:
+    """Files to read a project from, by the command line of a program that is told nothing else."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    add_configfile_option(parser)
+    return chosen_configfiles(parser.parse_args(argv))
 
 
 def read_configuration(files: Iterable[Path]) -> dict[str, Any]:

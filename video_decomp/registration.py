@@ -8,7 +8,8 @@ pixel is called static and gets exact identities.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 import cv2
 import numpy as np
@@ -46,6 +47,20 @@ class CameraMotion:
 
     def __len__(self) -> int:
         return len(self.homographies)
+
+    def packed(self) -> dict[str, np.ndarray]:
+        """As arrays for a file."""
+        values = {key.name: np.asarray(getattr(self, key.name)) for key in fields(self)}
+        return values | {"masks": np.packbits(self.masks), "cells": np.array(self.masks.shape)}
+
+    @staticmethod
+    def unpacked(values: Mapping[str, np.ndarray]) -> CameraMotion:
+        """From what `packed` gave."""
+        cells = tuple(values["cells"].tolist())
+        masks = np.unpackbits(values["masks"], count=int(np.prod(cells))).reshape(cells) > 0
+        size = (int(values["size"][0]), int(values["size"][1]))
+        rest = {key: values[key] for key in ("homographies", "shots", "static", "inliers")}
+        return CameraMotion(size=size, masks=masks, **rest)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 
 from mimo.stage import StageSettings
 from mimo.video import VideoReader
+from video_decomp.segments.part import Part
 
 REFERENCE_SHORT_SIDE = 720
 
@@ -35,6 +36,7 @@ class Backend(Protocol):
         masks: VideoReader,
         write: Callable[[np.ndarray], None],
         settings: Any,
+        **told: Part,
     ) -> Outcome:
         """Take the person out of a clip.
 
@@ -44,6 +46,7 @@ class Backend(Protocol):
             write: takes every finished frame in order, (h, w, 3) uint8 RGB. Farther from the mask than
                 `changed_within` it must be the clip's own frame: use `soft_mask` and `blend`.
             settings: the backend's `Settings`.
+            told: ``part``, for a segment of a long video, if the backend surveys all of it first.
         """
         ...
 

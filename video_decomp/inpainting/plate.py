@@ -8,6 +8,7 @@ its own view of the plate under the soft mask, matched to the frame's light arou
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -18,8 +19,10 @@ from mimo.video import VideoReader
 from video_decomp.inpainting.exemplar import fill_hole
 from video_decomp.inpainting.interface import Outcome, blend, in_pixels, mask_distance, soft_mask
 from video_decomp.light import fit_light
+from video_decomp.masked_video import open_masked_video
 from video_decomp.registration import CameraMotion, estimate_motion
 from video_decomp.scene_plate import Plate, Segment, build_plate, segments, to_canvas, warp
+from video_decomp.segments.part import Part
 
 LIGHT_STEP = 4
 CONTEXT = 32
@@ -28,6 +31,8 @@ MAX_LIGHT_CHANGE = 14.0
 
 class Settings(StageSettings):
     """Settings of the plate backend; lengths are pixels at a short side of 720."""
+
+    surveys: ClassVar[bool] = True
 
     margin: float = Field(
         10, ge=1, le=100, description="pixels around the mask that are filled too (hair, soft edges)"
@@ -39,19 +44,40 @@ class Settings(StageSettings):
     match_light: bool = Field(True, description="match the plate's light to each frame around the mask")
     seed: int = Field(0, ge=0, description="seed of the exemplar fill's random search")
 
+    def divisible(self) -> bool:
+        """See `StageSettings.divisible`."""
+        return True
+
+
+def survey(frames: VideoReader, masks: VideoReader, settings: Settings) -> dict[str, np.ndarray]:
+    """Where the frames of a whole video lie, for its segments: a place may be seen in another of them."""
+    return estimate_motion(frames, masks).packed()
+
 
 def inpaint(
-    frames: VideoReader, masks: VideoReader, write: Callable[[np.ndarray], None], settings: Settings
+    frames: VideoReader,
+    masks: VideoReader,
+    write: Callable[[np.ndarray], None],
+    settings: Settings,
+    part: Part | None = None,
 ) -> Outcome:
-    """Take the person out of a clip; see `interface.Backend`."""
+    """Take the person out of a clip; see `interface.Backend`.
+
+    Args:
+        frames, masks, write, settings: the clip, who takes what becomes of it, and how.
+        part: for a segment, the `survey` of the whole video, whose frames show what is behind the person.
+    """
     margin, feather = in_pixels(settings.margin, frames), in_pixels(settings.feather, frames)
-    motion = estimate_motion(frames, masks)
-    pending = segments(motion)
+    if part is None:
+        motion, ours = estimate_motion(frames, masks), range(len(frames))
+    else:
+        motion, ours = CameraMotion.unpacked(part.survey), range(part.place.first, part.place.stop)
+        frames, masks = open_masked_video(part.whole)
+    pending = [one for one in segments(motion) if one.start < ours.stop and one.stop > ours.start]
     outcome = Outcome()
     painter = _Painter(frames, masks, motion, margin, feather, settings)
-    for index, (frame, mask) in enumerate(
-        progress(zip(frames, masks, strict=True), "background", total=len(frames))
-    ):
+    pairs = zip(frames.frames(ours.start, ours.stop), masks.frames(ours.start, ours.stop), strict=True)
+    for index, (frame, mask) in enumerate(progress(pairs, "background", total=len(ours)), ours.start):
         while pending and pending[0].start <= index:
             painter.open(pending.pop(0))
         write(painter.paint(index, frame, mask))
@@ -66,7 +92,7 @@ def inpaint(
             f"{outcome.metrics['never_seen']:.0%} of what the person covers is never seen in the clip; "
             "that part of the background is invented"
         )
-    if motion.inliers.min() < 0.4:
+    if motion.inliers[ours.start : ours.stop].min() < 0.4:
         outcome.warnings.append("the camera's motion is uncertain in some frames; the background may swim")
     return outcome
 

@@ -63,6 +63,10 @@ class Settings(StageSettings):
     )
     resume: bool = Field(True, description="an interrupted video goes on from its last finished sub-video")
 
+    def divisible(self) -> bool:
+        """See `StageSettings.divisible`: what is filled depends on near frames only."""
+        return True
+
     def weight_files(self) -> dict[str, Path | None]:
         """See `StageSettings.weight_files`."""
         return {WEIGHTS: self.weights}

@@ -73,6 +73,10 @@ class Settings(LayerRules, MaskSettings):
     device: str = Field("auto", description=DEVICE)
     precision: Precision = Field("auto", description=PRECISION)
 
+    def divisible(self) -> bool:
+        """See `StageSettings.divisible`: key frames are looked for in every segment."""
+        return True
+
     def weight_files(self) -> dict[str, Path | None]:
         """Entries of the registry that are loaded, with what the user gives in their place."""
         files: dict[str, Path | None] = {DEPTH[self.depth]: self.depth_weights, self.sam2: self.sam2_weights}

@@ -16,22 +16,28 @@ from scipy.spatial.transform import Rotation
 
 from mimo.body.model import WEIGHTS, Topology
 from mimo.body.motion import Motion
-from mimo.stage import Rejected, StageSettings
+from mimo.stage import StageSettings
+from mimo.video import VideoReader
 from video_decomp.blazepose import LandmarkNetwork
 from video_decomp.pose.fit import ClipFit, Plan
 from video_decomp.pose.ground import ground_plane, sole_depth
-from video_decomp.pose.interface import Estimate
+from video_decomp.pose.interface import Estimate, NobodySeen
 from video_decomp.pose.kinematics import Kinematics, State
 from video_decomp.pose.metrics import fit_metrics
 from video_decomp.pose.objective import Errors
-from video_decomp.pose.observations import Observations, observe
+from video_decomp.pose.observations import Observations, mask_box, observe
 from video_decomp.pose.skeleton import UP, Skeleton
+from video_decomp.segments.part import Part
+
+LOOKED_AT = 4
+"""In a survey of a long video, so many frames are looked at for each that the person's build is fitted to."""
 
 
 class Settings(StageSettings):
     """Settings of the backend `anny`."""
 
     body_model: ClassVar[str | None] = "Anny"
+    surveys: ClassVar[bool] = True
 
     network: Literal["full", "heavy"] = Field(
         "heavy", description="BlazePose network: heavy, or full (half the time, less exact in depth)"
@@ -49,35 +55,77 @@ class Settings(StageSettings):
     )
     threads: int = Field(2, description="threads of the landmark network", ge=1, le=64)
 
+    def divisible(self) -> bool:
+        """See `StageSettings.divisible`."""
+        return True
 
-def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settings: Settings) -> Estimate:
+
+def estimate(
+    frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settings: Settings, part: Part | None = None
+) -> Estimate:
     """Find the person's body and motion; see `video_decomp.pose.interface.Backend`.
 
+    Args:
+        frames, fps, settings: the clip, its rate, and how.
+        part: for a segment, what `survey` of the whole video found.
+
     Raises:
-        Rejected: no frame shows a person.
+        NobodySeen: no frame shows a person.
     """
-    iterator = iter(frames)
-    first = next(iterator)
-    height, width = first[0].shape[:2]
-    focal = settings.focal_length or float(max(height, width))
-    camera = np.array([focal, width / 2, height / 2, width, height], np.float32)
     network = LandmarkNetwork(settings.network, settings.threads)
-    observations = observe(itertools.chain([first], iterator), network, focal)
-    if not observations.seen.any():
-        raise Rejected(
-            "pose: no frame shows a person whose joints can be found; check the mask or the subject"
-        )
-    kinematics = Kinematics(Skeleton.of(Topology.load()))
-    fit = ClipFit(kinematics, observations, camera, _errors(settings, fps), _plan(settings))
-    state = fit.run()
+    fit = _prepared(frames, fps, settings, network)
+    if part is None:
+        state = fit.run()
+    else:
+        told = part.survey
+        fit.measured_as(told["world_lengths"], float(told["scale"]))
+        state = fit.run(told["shape"])
     motion = _motion(fit, state, fps)
     warnings = []
-    filled = int((~observations.seen).sum())
+    filled = int((~fit.observations.seen).sum())
     if filled:
         warnings.append(f"{filled} of {len(motion)} frames show no person; their pose is interpolated.")
     return Estimate(
         motion, metrics=fit_metrics(fit, state), warnings=warnings, weights=[network.weights_name, WEIGHTS]
     )
+
+
+def survey(frames: VideoReader, masks: VideoReader, settings: Settings) -> dict[str, np.ndarray]:
+    """The person's build, from frames spread over a whole video, for its segments.
+
+    Raises:
+        NobodySeen: no frame shows a person.
+    """
+    there = [index for index, mask in enumerate(masks) if mask_box(mask) is not None]
+    count = min(len(there), LOOKED_AT * settings.shape_frames)
+    places = np.linspace(0, max(0, len(there) - 1), count).round().astype(int).tolist()
+    chosen = [there[place] for place in places] or [0]
+    pairs = ((frames.frame(index), masks.frame(index)) for index in chosen)
+    network = LandmarkNetwork(settings.network, settings.threads)
+    fit = _prepared(pairs, float(frames.info.fps), settings, network)
+    return {
+        "shape": fit.fit_shape(fit.initial()),
+        "world_lengths": fit.world_lengths,
+        "scale": np.array(fit.observations.scale),
+    }
+
+
+def _prepared(
+    frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settings: Settings, network: LandmarkNetwork
+) -> ClipFit:
+    """The fit of frames that have been looked at."""
+    iterator = iter(frames)
+    first = next(iterator)
+    height, width = first[0].shape[:2]
+    focal = settings.focal_length or float(max(height, width))
+    camera = np.array([focal, width / 2, height / 2, width, height], np.float32)
+    observations = observe(itertools.chain([first], iterator), network, focal)
+    if not observations.seen.any():
+        raise NobodySeen(
+            "pose: no frame shows a person whose joints can be found; check the mask or the subject"
+        )
+    kinematics = Kinematics(Skeleton.of(Topology.load()))
+    return ClipFit(kinematics, observations, camera, _errors(settings, fps), _plan(settings))
 
 
 def _errors(settings: Settings, fps: float) -> Errors:

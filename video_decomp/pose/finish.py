@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from mimo.body.model import Topology
-from mimo.stage import Rejected, StageSettings
+from mimo.stage import StageSettings
 from video_decomp.hmr2.track import Track, motion_of, steady, track_metrics
-from video_decomp.pose.interface import Estimate
+from video_decomp.pose.interface import Estimate, NobodySeen
 
 
 class SmplSettings(StageSettings):
@@ -44,10 +44,10 @@ def finished(
     """A track as the stage's result: filled, smoothed, measured.
 
     Raises:
-        Rejected: nobody was seen in any frame.
+        NobodySeen: nobody was seen in any frame.
     """
     if not track.seen.any():
-        raise Rejected("pose: no frame shows a person; check the mask or the subject")
+        raise NobodySeen("pose: no frame shows a person; check the mask or the subject")
     smooth, used = steady(track, topology, fps, smoothing)
     warnings = []
     if filled := int((~used).sum()):

@@ -55,10 +55,15 @@ class ClipFit:
         hands = np.isin(topology.parts, [topology.part_names.index("hand")])
         self.usable = ~hands
 
-    def run(self) -> State:
-        """Shape, then motion."""
+    def measured_as(self, world_lengths: np.ndarray, scale: float) -> None:
+        """Measure by a longer clip: its limbs' median lengths, and the person's height in pixels."""
+        self.world_lengths = world_lengths
+        self.observations = replace(self.observations, scale=scale)
+
+    def run(self, shape: np.ndarray | None = None) -> State:
+        """Shape, if it is not known, then motion."""
         start = self.initial()
-        shape = self.fit_shape(start)
+        shape = self.fit_shape(start) if shape is None else shape
         return self.fit_motion(replace_shape(start, shape))
 
     def fit_shape(self, start: State) -> np.ndarray:

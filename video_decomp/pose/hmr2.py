@@ -46,6 +46,10 @@ class Settings(SmplSettings):
     device: str = Field("auto", description=DEVICE)
     precision: Precision = Field("auto", description=PRECISION)
 
+    def divisible(self) -> bool:
+        """See `StageSettings.divisible`: every frame is estimated by itself."""
+        return True
+
     @model_validator(mode="after")
     def _hands_are_wanted(self) -> Settings:
         if not self.hands and (self.hamer or self.whole_body):

@@ -9,7 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from mimo.body.motion import Motion
-from mimo.stage import StageSettings
+from mimo.stage import Rejected, StageSettings
+from video_decomp.segments.part import Part
+
+
+class NobodySeen(Rejected):
+    """No frame shows the person; a segment of a long video may be like that."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Backend(Protocol):
     Settings: type[StageSettings]
 
     def estimate(
-        self, frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settings: Any
+        self, frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settings: Any, **told: Part
     ) -> Estimate:
         """Find the person's body and motion.
 
@@ -48,8 +53,10 @@ class Backend(Protocol):
                 read once. A single picture is a clip of one frame.
             fps: frames a second.
             settings: the backend's `Settings`.
+            told: ``part``, for a segment of a long video, if the backend surveys all of it first.
 
         Raises:
-            mimo.stage.Rejected: the person cannot be found in enough frames; the message says which.
+            NobodySeen: no frame shows the person.
+            mimo.stage.Rejected: the input cannot be used; the message says why.
         """
         ...

@@ -42,14 +42,19 @@ def motion_code(estimate: Estimate, masks: Iterable[np.ndarray], coverage: Cover
     """Draw every frame at the video's camera.
 
     Args:
-        estimate: T frames.
+        estimate: T frames; of a motion without a body, all are black.
         masks: T grey masks (h, w) uint8; drawn into `coverage`.
         coverage: takes the overlap of each frame in which the person was seen.
 
     Yields:
         (h, w, 3) uint8 RGB; the motion code of the body, black elsewhere.
     """
-    motion, topology = estimate.motion, estimate.motion.body.topology
+    motion = estimate.motion
+    if not motion.rotations.shape[1]:
+        width, height = (round(float(value)) for value in motion.camera[3:])
+        yield from itertools.repeat(np.zeros((height, width, 3), np.uint8), len(motion))
+        return
+    topology = motion.body.topology
     colours = topology.colours if estimate.colours is None else estimate.colours
     shown = {drawn: _faces(topology, *drawn) for drawn in itertools.product((False, True), repeat=2)}
 

@@ -1,7 +1,8 @@
 """What every segmentation backend takes and gives.
 
 A backend is a module of this package with a ``Settings`` class, usually a `SubjectSettings` with its own
-fields, and ``segment(video: VideoReader, settings: Settings) -> Segmentation``.
+fields, and ``segment(video: VideoReader, settings: Settings) -> Segmentation``. One that can work on segments
+of long videos says so (``divisible``, ``surveys``) and has ``survey`` too, see docs/long-videos.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from mimo.stage import StageSettings
 from mimo.video import VideoReader
+from video_decomp.segments.part import Part
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -78,8 +80,13 @@ class Backend(Protocol):
 
     Settings: type[SubjectSettings]
 
-    def segment(self, video: VideoReader, settings: Any) -> Segmentation:
+    def segment(self, video: VideoReader, settings: Any, **told: Part) -> Segmentation:
         """Find the subject and mask them.
+
+        Args:
+            video: the clip.
+            settings: the backend's `Settings`.
+            told: ``part``, for a segment of a long video: what the backend's `survey` found in all of it.
 
         Raises:
             mimo.stage.Rejected: no person, person too small, or no full body in view.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +13,7 @@ from mimo.stage import progress
 from mimo.video import VideoReader
 from video_decomp.blazepose import LandmarkNetwork, PersonDetector, PoseLandmarks, Roi
 from video_decomp.segmentation.edges import refine
+from video_decomp.segmentation.handover import packed, rows, subject_of
 from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings
 from video_decomp.segmentation.landmark_sightings import LandmarkSighting, find_people
 from video_decomp.segmentation.plate import Plate, PlateBuilder
@@ -19,6 +21,7 @@ from video_decomp.segmentation.specks import without_specks
 from video_decomp.segmentation.steady import SoftMask, steady
 from video_decomp.segmentation.subject import Track, choose, key_frame_spacing, link
 from video_decomp.segmentation.tracking import follow
+from video_decomp.segments.part import Part
 
 _LOOKS = ((0.87, True), (0.75, False))
 """Further looks at the person for the mask: scale of the region, mirrored or not. Smaller regions show more
@@ -28,6 +31,8 @@ detail and leak less into things that touch the person."""
 class Settings(SubjectSettings):
     """Settings of the backend `mediapipe`."""
 
+    surveys: ClassVar[bool] = True
+
     network: Literal["full", "heavy"] = Field(
         "full", description="landmark network; heavy is fetched separately and takes twice the time"
     )
@@ -35,31 +40,88 @@ class Settings(SubjectSettings):
     steady: bool = Field(True, description="blend masks along the motion, against flicker")
     threads: int = Field(2, ge=1, description="CPU threads of the networks")
 
+    def divisible(self) -> bool:
+        """See `StageSettings.divisible`."""
+        return True
 
-def segment(video: VideoReader, settings: Settings) -> Segmentation:
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a clip before its frames are masked.
+
+    Attributes:
+        sightings: of the subject in key frames, by frame index; of a segment's video also those outside.
+        plate: the empty scene, if masks are refined.
+        subject: who it is, for the record.
+    """
+
+    sightings: dict[int, LandmarkSighting]
+    plate: Plate | None
+    subject: dict[str, Any]
+
+
+def survey(video: VideoReader, settings: Settings) -> dict[str, np.ndarray]:
+    """Find the subject in a whole video, for its segments.
+
+    Raises:
+        mimo.stage.Rejected: as `segment`.
+    """
+    known = _look_over(video, LandmarkNetwork(settings.network, settings.threads), settings)
+    sightings = [known.sightings[frame] for frame in sorted(known.sightings)]
+    rois = np.array([[one.roi.x, one.roi.y, one.roi.side, one.roi.angle] for one in sightings])
+    values = packed(known.sightings, known.subject)
+    values |= {"roi": rois, "outline": np.array([one.outline for one in sightings])}
+    if known.plate is not None:
+        values |= {"plate": known.plate.lab, "trust": known.plate.trust}
+    return values
+
+
+def segment(video: VideoReader, settings: Settings, part: Part | None = None) -> Segmentation:
     """Find the subject and mask them.
+
+    Args:
+        video: the clip.
+        settings: of this backend.
+        part: for a segment, what `survey` of the whole video found.
 
     Raises:
         mimo.stage.Rejected: no person, person too small, or no full body in view.
     """
     network = LandmarkNetwork(settings.network, settings.threads)
-    builder = PlateBuilder()
-    tracks = _survey(video, network, builder, settings)
-    subject = choose(tracks, settings, float(video.info.fps))
-    plate = builder.build(subject) if settings.refine else None
-    best = max(subject.values(), key=lambda sighting: sighting.area * sighting.score)
-    masks = _soft_masks(video, subject, network, plate, settings)
+    known = _told(part) if part else _look_over(video, network, settings)
+    masks = _soft_masks(video, known.sightings, network, known.plate, settings)
     return Segmentation(
         masks=map(_harden, steady(masks) if settings.steady else masks),
-        subject={
-            "chosen": settings.subject,
-            "frame": best.frame,
-            "box": [round(value) for value in best.box.tolist()],
-            "area": round(best.area, 4),
-            "people": len(tracks),
-        },
+        subject=known.subject,
         weights=["blazepose-detector", network.weights_name],
     )
+
+
+def _look_over(video: VideoReader, network: LandmarkNetwork, settings: Settings) -> _Known:
+    """Find the subject in a clip's key frames."""
+    builder = PlateBuilder()
+    tracks = _survey(video, network, builder, settings)
+    sightings = choose(tracks, settings, float(video.info.fps))
+    best = max(sightings.values(), key=lambda sighting: sighting.area * sighting.score)
+    subject = {
+        "chosen": settings.subject,
+        "frame": best.frame,
+        "box": [round(value) for value in best.box.tolist()],
+        "area": round(best.area, 4),
+        "people": len(tracks),
+    }
+    return _Known(sightings, builder.build(sightings) if settings.refine else None, subject)
+
+
+def _told(part: Part) -> _Known:
+    """What a survey of the whole video tells of a segment."""
+    told = part.survey
+    sightings = {}
+    places = zip(rows(told, part.place.first), told["roi"].tolist(), told["outline"], strict=True)
+    for row, roi, outline in places:
+        sightings[row["frame"]] = LandmarkSighting(**row, roi=Roi(*roi), outline=outline)
+    plate = Plate(told["plate"], told["trust"]) if "plate" in told else None
+    return _Known(sightings, plate, subject_of(told))
 
 
 def _survey(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -16,9 +16,11 @@ from mimo.video import VideoReader
 from video_decomp.sam2.interface import Prompt, Tracked
 from video_decomp.sam2.settings import DETECTOR, KEY_POINTS, NetworkSettings
 from video_decomp.sam2.streams import ahead, batches
+from video_decomp.segmentation.handover import packed, rows, subject_of
 from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings
 from video_decomp.segmentation.specks import without_specks
 from video_decomp.segmentation.subject import Sighting, choose, key_frame_spacing, link, too_small
+from video_decomp.segments.part import Part
 
 if TYPE_CHECKING:
     from video_decomp.sam2.matting import EdgeMatter
@@ -33,6 +35,8 @@ _APART_OFTEN = 0.2  # share of the key frames from which on the user is told
 class Settings(SubjectSettings, NetworkSettings):
     """Settings of the backend `sam2`."""
 
+    surveys: ClassVar[bool] = True
+
     batch: int = Field(8, ge=1, le=64, description="frames that SAM 2.1's image encoder takes at once")
     detect: bool = Field(
         True,
@@ -46,9 +50,33 @@ class Settings(SubjectSettings, NetworkSettings):
         unused = () if self.detect else (DETECTOR, KEY_POINTS)
         return {name: own for name, own in files.items() if name not in unused}
 
+    def divisible(self) -> bool:
+        """What is pointed at is pointed at in one frame only; a person who is found is found everywhere."""
+        return self.detect
 
-def segment(video: VideoReader, settings: Settings) -> Segmentation:
+
+def survey(video: VideoReader, settings: Settings) -> dict[str, np.ndarray]:
+    """Find the subject in a whole video, for its segments.
+
+    Raises:
+        mimo.stage.Rejected: as `segment`.
+    """
+    from video_decomp.sam2.networks import Networks
+
+    sightings, people = _find_subject(video, Networks(settings).people_finder(), settings)
+    best = _best(sightings.values())
+    box = [round(value) for value in best.box.tolist()]
+    subject = {"chosen": settings.subject, "frame": best.frame, "box": box, "area": round(best.area, 4)}
+    return packed(sightings, subject | {"people": people})
+
+
+def segment(video: VideoReader, settings: Settings, part: Part | None = None) -> Segmentation:
     """Find the subject and mask them.
+
+    Args:
+        video: the clip.
+        settings: of this backend.
+        part: for a segment, what `survey` of the whole video found.
 
     Raises:
         mimo.stage.Rejected: no person, person too small, or no full body in view; a network's file is missing
@@ -58,12 +86,20 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
 
     networks = Networks(settings)
     tracker, matter = networks.tracker(settings.batch), networks.matter()
-    if settings.detect:
+    if part is not None:
+        told = [Sighting(**row) for row in rows(part.survey, part.place.first)]
+        sightings = {one.frame: one for one in told if 0 <= one.frame < len(video)}
+        people = subject_of(part.survey)["people"]
+    elif settings.detect:
         sightings, people = _find_subject(video, networks.people_finder(), settings)
-        best = max(sightings.values(), key=lambda s: (s.in_full, s.area * s.score))
-        prompt = Prompt(best.frame, box=tuple(best.box.tolist()))
     else:
         sightings, people = {}, None
+    if part is not None and not sightings:
+        return Segmentation(masks=_nobody(video), subject=subject_of(part.survey), weights=networks.used)
+    if sightings:
+        best = _best(sightings.values())
+        prompt = Prompt(best.frame, box=tuple(best.box.tolist()))
+    else:
         prompt = _pointed_at(video, settings)
     mask = networks.first_mask(video.frame(prompt.frame), prompt, tracker) > 0.5
     box, area = _extent(mask)
@@ -75,20 +111,30 @@ def segment(video: VideoReader, settings: Settings) -> Segmentation:
         )
     if not settings.detect and area < settings.min_area:
         raise too_small(area, settings.min_area)
-    result = Segmentation(
-        masks=iter(()),
-        subject={
-            "chosen": settings.subject,
-            "frame": prompt.frame,
-            "box": box,
-            "area": round(area, 4),
-            "people": people,
-        },
-        weights=networks.used,
-    )
+    subject: dict[str, Any] = {
+        "chosen": settings.subject,
+        "frame": prompt.frame,
+        "box": box,
+        "area": round(area, 4),
+        "people": people,
+    }
+    if part is not None:
+        subject = subject_of(part.survey)
+    result = Segmentation(masks=iter(()), subject=subject, weights=networks.used)
     tracked = progress(tracker.track(video, [Prompt(prompt.frame, mask=mask)]), "masking", len(video))
     result.masks = ahead(_finished(tracked, matter, sightings, result.warnings), _FINISHED)
     return result
+
+
+def _best(sightings: Iterable[Sighting]) -> Sighting:
+    """The sighting to start from."""
+    return max(sightings, key=lambda one: (one.in_full, one.area * one.score))
+
+
+def _nobody(video: VideoReader) -> Iterator[FrameMask]:
+    """Empty masks: the subject is not in this part of the video."""
+    for image in video:
+        yield FrameMask(image, np.zeros(image.shape[:2], np.uint8), 0.0)
 
 
 def _find_subject(

@@ -1,0 +1,147 @@
+"""Dividing a long video into segments that several computers decompose at the same time.
+
+Their number is known from the source's header when the workflow is planned; which frames each of them has,
+only from the normalised video (`Division`). A segment is a small template in ``templates/NAME/segments/003``,
+and is called ``NAME/segments/003`` wherever a rule tells a stage the name of a video.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from mimo.durations import seconds_of
+from mimo.stage import StageSettings
+
+if TYPE_CHECKING:
+    from mimo.project import Project
+
+FOLDER = "segments"
+DIVIDED_STAGES = ("segmentation", "pose", "occlusion", "inpainting")
+"""Stages that may work on segments, in the order they run."""
+LONGER = 1.5
+"""A video is divided from so many lengths of a segment on."""
+NOTHING = "(?!)"
+"""A regular expression that nothing matches."""
+
+
+class SegmentSettings(StageSettings):
+    """How long videos are divided."""
+
+    length: float | None = Field(
+        None, ge=1, description="seconds of a segment, about; null: videos are never divided"
+    )
+    overlap: float = Field(
+        1.0, ge=0.2, le=20, description="seconds that neighbours share, over which they are blended"
+    )
+
+    def parts(self, seconds: float) -> int:
+        """Number of segments of a video; 1: it is not divided."""
+        if self.length is None or seconds < LONGER * self.length:
+            return 1
+        return math.ceil(round(seconds / self.length, 3))
+
+
+@dataclass(frozen=True)
+class Division:
+    """Where the segments of a video lie.
+
+    Attributes:
+        frames: of the video.
+        parts: number of segments.
+        overlap: frames that neighbours share.
+    """
+
+    frames: int
+    parts: int
+    overlap: int
+
+    @property
+    def _half(self) -> int:
+        return (self.overlap + 1) // 2
+
+    def own(self, index: int) -> range:
+        """Frames that a segment is there for: those of all segments make the video."""
+        return range(self.frames * index // self.parts, self.frames * (index + 1) // self.parts)
+
+    def shown(self, index: int) -> range:
+        """Frames that a segment has to show: its own, and half of the overlap on either side."""
+        own = self.own(index)
+        return range(max(0, own.start - self._half), min(self.frames, own.stop + self._half))
+
+    def seam(self, index: int) -> range:
+        """Frames over which segment `index` passes into the next one; both show them."""
+        middle = self.own(index).stop
+        return range(max(0, middle - self._half), min(self.frames, middle + self._half))
+
+
+def part_name(video: str, index: int) -> str:
+    """What a segment is called, such as ``walk/segments/003``."""
+    return f"{video}/{FOLDER}/{index:03}"
+
+
+def video_of(name: str) -> str:
+    """The video that a name means: itself, or the one that it is a segment of."""
+    return name.partition("/")[0]
+
+
+def is_part(name: str) -> bool:
+    """Whether a name is that of a segment."""
+    return "/" in name
+
+
+def parts_of(project: Project, name: str) -> int:
+    """Number of segments of a template; 1: it is not divided."""
+    settings = project.config.segments
+    if settings.length is None:
+        return 1
+    if name not in project.videos:
+        return settings.parts(seconds_of(project.config.templates / name / "vid.mp4"))
+    ingest: Any = project.settings("ingest", name)
+    end = min(seconds_of(project.videos[name]), ingest.end or math.inf)
+    return settings.parts(max(0.0, min(end - ingest.start, ingest.max_seconds or math.inf)))
+
+
+def part_names(project: Project, name: str) -> list[str]:
+    """The segments of a video, in order."""
+    return [part_name(name, index) for index in range(parts_of(project, name))]
+
+
+def is_divided(project: Project, stage: str, name: str) -> bool:
+    """Whether a stage works on the segments of a video: it must be long, and the backend able to."""
+    return project.settings(stage, name).divisible() and parts_of(project, name) > 1
+
+
+def divided(project: Project, stage: str | None = None) -> str:
+    """Regular expression of the videos of which a stage (or any) works on segments."""
+    stages = DIVIDED_STAGES if stage is None else (stage,)
+    return any_of(name for name in project.videos if any(is_divided(project, one, name) for one in stages))
+
+
+def worked_on(project: Project, stage: str) -> str:
+    """Regular expression of what a stage works on: whole videos, and segments of those it divides."""
+    whole = any_of(name for name in project.videos if not is_divided(project, stage, name))
+    return rf"(?:{whole})|(?:{divided(project, stage)})/{FOLDER}/\d+"
+
+
+def any_of(names: Iterable[str]) -> str:
+    """Regular expression of some names."""
+    return "|".join(re.escape(name) for name in names) or NOTHING
+
+
+def survey_of(project: Project, stage: str, name: str) -> Path | None:
+    """What a stage is told of the whole video when it works on a segment; None where it needs nothing."""
+    if not is_part(name) or not surveys(project, stage, video_of(name)):
+        return None
+    return project.config.templates / video_of(name) / FOLDER / f"{stage}.npz"
+
+
+def surveys(project: Project, stage: str, name: str) -> bool:
+    """Whether a stage's backend looks at a whole video before it works on its segments."""
+    return project.settings(stage, name).surveys
