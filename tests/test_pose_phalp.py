@@ -271,6 +271,6 @@ def test_a_body_that_synthesis_cannot_use_is_told_before_any_job(checkout, clip,
         (folder / name / file).write_bytes((clip / "vid.mp4").read_bytes())
     pose = {"backend": "phalp", "results": "walk.pkl", "body": str(smpl_file)}
     (folder / "more.yaml").write_text(yaml.safe_dump({"pose": pose}))
-    result = checkout.run("mimo.status", "--configfile", "more.yaml")
+    result = checkout.run("video_decomp.status", "--configfile", "more.yaml")
     assert result.returncode == 3
     assert "pose backend phalp gives a motion of SMPL, synthesis backend puppet needs Anny" in result.stderr

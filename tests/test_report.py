@@ -153,16 +153,3 @@ def test_damaged_record_does_not_stop_the_report(project):
     Path("templates/walk/records/pose.json").write_text("{")
     assert call("mimo.report").returncode == 0
     assert "pose.json: damaged" in Path("results/report.html").read_text()
-
-
-def test_status(project):
-    result = call("video_decomp.status")
-    assert result.returncode == 1
-    rows = {tuple(line.split()[:2]): line for line in result.stdout.splitlines()}
-    assert "template" in rows["video", "walk"]
-    assert "segmentation failed: REJECTED: vid.mp4: no person" in rows["video", "nobody"]
-    assert "not finished" in rows["video", "later"]
-    assert "synthesis" in rows["result", "walk"]
-
-    Path("more.yaml").write_text(yaml.safe_dump({"exclude": ["nobody", "later", SPOILED.replace("/", "-")]}))
-    assert call("video_decomp.status", "--configfile", "more.yaml").returncode == 0

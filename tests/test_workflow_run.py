@@ -95,7 +95,7 @@ def test_killed_twice_then_finished_beside_bad_videos(checkout):
     leftovers = [path for path in folder.rglob("*.part*")]
     assert leftovers == []
 
-    status = checkout.run("mimo.status", "--configfile", "more.yaml")
+    status = checkout.run("video_decomp.status", "--configfile", "more.yaml")
     assert status.returncode == 1
     rows = {line[11:].split("  ")[0]: line for line in status.stdout.splitlines() if line.startswith("video")}
     assert "segmentation failed: REJECTED" in rows[NOBODY]
