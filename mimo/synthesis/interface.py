@@ -24,8 +24,7 @@ def resources(settings: StageSettings) -> dict[str, int]:
 
     A backend's settings say so in a method of this name, if they need more than a stage usually does.
     """
-    own = getattr(settings, "resources", None)
-    return own() if own is not None else {"mem_mb": 2000, "gpu_mem_mb": 0}
+    return {"mem_mb": 2000, "gpu_mem_mb": 0} | settings.resources()
 
 
 @dataclass
