@@ -172,11 +172,11 @@ class Project:
     def digest(self, stage: str, name: str = "") -> str:
         """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`).
 
-        Of a folder that the settings name, the contents of its files count.
+        Of a file or folder that the settings name, the contents count.
         """
         files = [digest for needed in self.weight_files(stage, name).values() for digest in digests(needed)]
         for _, value in self.settings(stage, name):
-            if isinstance(value, Path) and value.is_dir():
+            if isinstance(value, Path) and value.exists():
                 files += content_digests(value)
         return _digest(main_module(stage), tuple(self._used_backends(stage, name)), tuple(files))
 

@@ -239,14 +239,14 @@ def check_alike(folder: Path, videos: dict[str, VideoReader], *, exactly: bool =
 
 
 def check_occluder(folder: Path, expected: str | None) -> None:
-    """Check that ``occ.mp4`` is the one that the occlusion stage wrote.
+    """Check that ``occ.mp4`` is the one that the template was packed with.
 
     Args:
         folder: the template.
         expected: the file's recorded digest, None when there must be no such file.
 
     Raises:
-        Rejected: the file is stale, altered, or was deleted.
+        Rejected: the file was added, altered or deleted since.
     """
     path = folder / "occ.mp4"
     if not path.is_file():
@@ -255,6 +255,6 @@ def check_occluder(folder: Path, expected: str | None) -> None:
                 f"{path}: missing, though something passes in front; run the occlusion stage again"
             )
     elif expected is None:
-        raise Rejected(f"{path}: left over, nothing passes in front any more; delete it")
+        raise Rejected(f"{path}: was added after the template was packed; pack it again")
     elif sha256(path) != expected:
-        raise Rejected(f"{path}: not the file that the occlusion stage wrote; run that stage again")
+        raise Rejected(f"{path}: was changed after the template was packed; pack it again")

@@ -21,6 +21,7 @@ rule character:
         folder=subpath(output.record, parent=True),
         options=options("character", "character"),
         code=digest("character", "character"),
+        source=content(project.characters, "character"),
     message:
         "{wildcards.character}: preparing the character"
     shell:

@@ -3,6 +3,8 @@
 import shlex
 from pathlib import Path
 
+from mimo.by_hand import unseen_changes
+from mimo.files import sampled_digest
 from mimo.lifetime import announce_run
 from mimo.project import Project
 from mimo.run_lock import hold_run_lock
@@ -82,6 +84,19 @@ def options(stage, wildcard):
 def digest(stage, wildcard):
     """Digest of a stage's code and model files, so that it runs again when they change."""
     return lambda wildcards: project.digest(stage, wildcards[wildcard])
+
+
+def content(files, wildcard):
+    """Digest of a source's content, so that one put in its place is noticed, even if it is older."""
+    return lambda wildcards: sampled_digest(files[wildcards[wildcard]])
+
+
+def unseen(wildcards):
+    """No input; but Snakemake, which has no trigger for them, is told of changes by hand to a template."""
+    if workflow.is_main_process:
+        folder = Path(made("").format(video=wildcards.video))
+        workflow.dag.forcefiles.update(unseen_changes(folder))
+    return []
 
 
 def environment(stage, wildcard):

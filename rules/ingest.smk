@@ -18,6 +18,7 @@ rule ingest:
         folder=subpath(output.vid, parent=True),
         options=options("ingest", "video"),
         code=digest("ingest", "video"),
+        source=content(project.videos, "video"),
     message:
         "{wildcards.video}: reading and normalising the video"
     shell:

@@ -5,6 +5,7 @@ rule template:
         rules.pose.output,
         rules.occlusion.output,
         rules.inpainting.output,
+        unseen,
     output:
         preview=ensure(made("preview.png"), non_empty=True),
         config=made("config.json"),

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mimo.files import sha256
+from mimo.stage import Rejected
 from mimo.template import Template
 from mimo.video import VideoWriter
 from video_decomp.preview import BACKGROUND
@@ -118,11 +119,6 @@ def spoil_motion(folder):
 
 
 def spoil_occluder(folder):
-    write_videos(folder, ["occ"])
-
-
-def spoil_digest(folder):
-    write_videos(folder, ["occ"])
     write_records(folder, occluders=1, occ_sha256="0" * 64)
 
 
@@ -132,8 +128,7 @@ def spoil_digest(folder):
         (spoil_length, "bk.mp4 has 11 frames"),
         (spoil_record, "pose.json: missing"),
         (spoil_motion, "motion.npz: missing"),
-        (spoil_occluder, "occ.mp4: left over"),
-        (spoil_digest, "occ.mp4: not the file"),
+        (spoil_occluder, "occ.mp4: missing, though something passes in front"),
     ],
 )
 def test_what_does_not_fit_is_no_template(folder, spoil, words):
@@ -144,6 +139,20 @@ def test_what_does_not_fit_is_no_template(folder, spoil, words):
     assert result.stderr.startswith("REJECTED: ")
     assert words in result.stderr
     assert not (folder / "config.json").exists()
+
+
+def test_occluder_made_by_hand_is_taken(folder):
+    for frames in (FRAMES, FRAMES - 1):
+        assert pack(folder).returncode == 0
+        write_videos(folder, ["occ"], frames=frames)
+        with pytest.raises(Rejected, match=r"occ.mp4: was (added|changed) after|has 11 frames"):
+            Template.load(folder)
+    result = pack(folder)
+    assert result.returncode == 3
+    assert "occ.mp4 has 11 frames" in result.stderr
+    write_videos(folder, ["occ"])
+    assert pack(folder).returncode == 0
+    assert Template.load(folder).has_occluder
 
 
 def test_unknown_setting(folder):

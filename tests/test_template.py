@@ -150,7 +150,7 @@ def spoil_lost_occluder(folder):
         (spoil_key, ["config.json", "fps", "greater than 0"]),
         (spoil_config, ["config.json", "JSON"]),
         (spoil_crop, ["time_crop", "no frame of the 40"]),
-        (spoil_occluder, ["occ.mp4", "left over"]),
+        (spoil_occluder, ["occ.mp4", "was added after"]),
         (spoil_lost_occluder, ["occ.mp4", "missing"]),
     ],
 )
@@ -167,5 +167,5 @@ def test_altered_occluder_is_rejected(template):
     assert Template.load(template).has_occluder
     with (template / "occ.mp4").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(Rejected, match="not the file that the occlusion stage wrote"):
+    with pytest.raises(Rejected, match="was changed after the template was packed"):
         Template.load(template)

@@ -20,7 +20,6 @@ from mimo.template import (
     FrameCrop,
     TemplateConfig,
     check_alike,
-    check_occluder,
     open_videos,
     time_crop,
 )
@@ -53,8 +52,9 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
     check_alike(folder, videos)
     if not (folder / "motion.npz").is_file():
         raise Rejected(f"{folder / 'motion.npz'}: missing; run the pose stage")
-    occ_sha256 = records["occlusion"].get("occ_sha256")
-    check_occluder(folder, occ_sha256)
+    occ = folder / "occ.mp4"
+    if records["occlusion"].get("occ_sha256") and not occ.is_file():
+        raise Rejected(f"{occ}: missing, though something passes in front; run the occlusion stage again")
 
     info = videos["vid"].info
     start, stop = valid_range(records["segmentation"], info.frames)
@@ -71,7 +71,8 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
             "frames": info.frames,
             "size": [info.width, info.height],
             "valid": [start, stop],
-            "occ_sha256": occ_sha256,
+            # Of the file that is there: one retouched or added by hand is taken as it is.
+            "occ_sha256": sha256(occ) if occ.is_file() else None,
             "files": {path.name: sha256(path) for path in made_files(folder)},
             "licences": licences(records),
             "stages": records,
