@@ -13,6 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("mimo", "video_decomp")
+NEUTRAL = ("mimo.worker", "mimo.gpus", "mimo.runtime_folder", "mimo.resources")
+"""Modules and packages that decide where and in which process work is done, never what comes out: a change of
+them makes nothing run again. Nor do their own imports count, unless the stage imports them, too."""
 
 
 def fingerprint(*modules: str, also: tuple[str, ...] = ()) -> str:
@@ -25,21 +28,26 @@ def fingerprint(*modules: str, also: tuple[str, ...] = ()) -> str:
         also: further texts that count, such as digests of model files.
     """
     digest = hashlib.sha256()
-    for name, path in sources(modules).items():
+    for name, path in sources(modules, NEUTRAL).items():
         digest.update(f"{name}\0{_meaning(path)}\0".encode())
     for text in also:
         digest.update(f"{text}\0".encode())
     return digest.hexdigest()[:12]
 
 
-def sources(modules: tuple[str, ...]) -> dict[str, Path]:
-    """Files of some modules and of every module of our packages that they import, by dotted name, sorted."""
+def sources(modules: tuple[str, ...], without: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Files of some modules and of every module of our packages that they import, by dotted name, sorted.
+
+    Args:
+        modules: dotted names.
+        without: modules and packages to pass over.
+    """
     found: dict[str, Path] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
         path = _source(name)
-        if name in found or path is None:
+        if name in found or path is None or any(f"{name}.".startswith(f"{one}.") for one in without):
             continue
         found[name] = path
         todo += [*_imports(path), *filter(None, [name.rpartition(".")[0]])]

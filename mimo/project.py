@@ -15,6 +15,8 @@ from typing import Any, TypeVar, cast
 
 from mimo.configuration import Configuration, read_configuration
 from mimo.fingerprint import fingerprint
+from mimo.resources import PICTURE, Clip, Demand, demand
+from mimo.segments import video_of
 from mimo.sources import by_name, check_name, split_by_subject
 from mimo.stage import Rejected, StageSettings, load_backend, parse_settings
 from mimo.stages import STAGES, main_module, settings_class
@@ -38,7 +40,8 @@ def _once(question: Question) -> Question:
 
     @wraps(question)
     def answer(project: Project, stage: str, name: str = "") -> Any:
-        key = (question.__name__, stage, name if name in project.config.overrides else "")
+        video = video_of(name)
+        key = (question.__name__, stage, video if video in project.config.overrides else "")
         if key not in project._answers:
             project._answers[key] = question(project, *key[1:])
         return project._answers[key]
@@ -192,19 +195,30 @@ class Project:
         """Conda environment of a stage's job, relative to ``rules/`` (see `mimo.environments`)."""
         return f"../envs/{'gpu/' if self.uses_networks(stage, name) else ''}{stage}.yaml"
 
-    def memory_mb(self, stage: str, name: str = "") -> int:
-        """Main memory that a stage's job may ask for: networks pass through it on their way to the GPU."""
-        return 12000 if self.uses_networks(stage, name) else 2000
-
     @_once
     def extra_files(self, stage: str, name: str = "") -> list[str]:
         """Files that a stage's settings name, so that the stage runs again when one changes."""
         values = (value for _, value in self.settings(stage, name))
         return [str(value) for value in values if isinstance(value, Path) and value.is_file()]
 
+    def threads(self, stage: str, name: str = "") -> int:
+        """Processor cores that a stage's backend keeps busy."""
+        return self.demand(stage, name, PICTURE).threads
+
     def gpus(self, stage: str, name: str = "") -> int:
-        """GPUs that a stage asks for: one if its settings' `device` is anything but the CPU."""
-        return int(getattr(self.settings(stage, name), "device", "cpu") != "cpu")
+        """Number of GPUs that a stage's backend needs."""
+        return self.demand(stage, name, PICTURE).gpu
+
+    def demand(self, stage: str, name: str, clip: Clip, attempt: int = 1) -> Demand:
+        """What a stage's job asks for (see `mimo.resources`).
+
+        Args:
+            stage: key of `STAGES`.
+            name: video, template or character.
+            clip: what the job works on.
+            attempt: 1, or higher for a job that failed before.
+        """
+        return demand(stage, self.backend(stage, name), self.settings(stage, name), clip, attempt)
 
     @_once
     def _used_backends(self, stage: str, name: str) -> list[tuple[str, str]]:
@@ -218,7 +232,7 @@ class Project:
 
     def _block(self, stage: str, name: str) -> dict[str, Any]:
         block = getattr(self.config, stage)
-        own = self.config.overrides.get(name, {}).get(stage, {})
+        own = self.config.overrides.get(video_of(name), {}).get(stage, {})
         if own.get("backend", block.get("backend")) != block.get("backend"):
             return dict(own)
         return block | own

@@ -13,10 +13,9 @@ rule character:
         logged("character", "{character}.tsv")
     conda:
         environment("character", "character")
-    threads: 2
+    threads: threads("character", "character")
     resources:
-        mem_mb=memory("character", "character"),
-        gpu=gpus("character", "character"),
+        **needs("character", "character", "picture"),
     params:
         folder=subpath(output.record, parent=True),
         options=options("character", "character"),

@@ -7,9 +7,9 @@ from mimo.by_hand import unseen_changes
 from mimo.files import sampled_digest
 from mimo.lifetime import announce_run
 from mimo.project import Project
+from mimo.resources import PICTURE, clip_of_source, clip_of_template
 from mimo.run_lock import hold_run_lock
 from mimo.stage import Rejected
-from mimo.synthesis.interface import resources as synthesis_resources
 from mimo.weight_sources import check
 
 # The checkout's own packages, also when it is not installed or another one is.
@@ -104,23 +104,36 @@ def environment(stage, wildcard):
     return lambda wildcards: project.environment(stage, wildcards[wildcard])
 
 
-def memory(stage, wildcard):
-    """Main memory of a stage's job, by its backend, MB."""
-    return lambda wildcards: project.memory_mb(stage, wildcards[wildcard])
-
-
 def named_files(stage, wildcard):
     """Files that a stage's settings name."""
     return lambda wildcards: project.extra_files(stage, wildcards[wildcard])
 
 
-def gpus(stage, wildcard):
-    """Number of GPUs that a stage's backend needs."""
-    return lambda wildcards: project.gpus(stage, wildcards[wildcard])
+def threads(stage, wildcard):
+    """Processor cores that a stage's backend keeps busy."""
+    return lambda wildcards: project.threads(stage, wildcards[wildcard])
 
 
-def synthesis_needs(resource):
-    """Amount of a resource that a result's backend and settings need."""
-    return lambda wildcards: synthesis_resources(
-        project.settings("synthesis", wildcards.template)
-    )[resource]
+def needs(stage, wildcard, file="vid"):
+    """Resources of a stage's job, by the clip that an input belongs to (see mimo.resources)."""
+
+    def gpu(wildcards):
+        return project.gpus(stage, wildcards[wildcard])
+
+    def need(resource):
+        def amount(wildcards, input, attempt):
+            name = wildcards[wildcard]
+            clip = job_clip(stage, name, Path(input[file]))
+            return getattr(project.demand(stage, name, clip, attempt), resource)
+
+        return amount
+
+    names = ("mem_mb", "runtime", "gpu_mem_mb")
+    return {"gpu": gpu, **{name: need(name) for name in names}}
+
+
+def job_clip(stage, name, file):
+    """What a job works on. As long as its file is missing, Snakemake says <TBD>, and asks again."""
+    if stage == "ingest":
+        return clip_of_source(file, project.settings(stage, name))
+    return PICTURE if stage == "character" else clip_of_template(file.parent, file)

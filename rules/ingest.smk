@@ -11,9 +11,9 @@ rule ingest:
         logged("ingest", "{video}.tsv")
     conda:
         environment("ingest", "video")
-    threads: 2
+    threads: threads("ingest", "video")
     resources:
-        mem_mb=1000,
+        **needs("ingest", "video", "source"),
     params:
         folder=subpath(output.vid, parent=True),
         options=options("ingest", "video"),

@@ -12,10 +12,9 @@ rule inpainting:
         logged("inpainting", "{video}.tsv")
     conda:
         environment("inpainting", "video")
-    threads: 2
+    threads: threads("inpainting", "video")
     resources:
-        mem_mb=memory("inpainting", "video"),
-        gpu=gpus("inpainting", "video"),
+        **needs("inpainting", "video"),
     params:
         folder=subpath(input.vid, parent=True),
         options=options("inpainting", "video"),

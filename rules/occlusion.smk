@@ -13,10 +13,9 @@ rule occlusion:
         logged("occlusion", "{video}.tsv")
     conda:
         environment("occlusion", "video")
-    threads: 2
+    threads: threads("occlusion", "video")
     resources:
-        mem_mb=memory("occlusion", "video"),
-        gpu=gpus("occlusion", "video"),
+        **needs("occlusion", "video"),
     params:
         folder=subpath(input.vid, parent=True),
         options=options("occlusion", "video"),

@@ -13,10 +13,9 @@ rule pose:
         logged("pose", "{video}.tsv")
     conda:
         environment("pose", "video")
-    threads: 2
+    threads: threads("pose", "video")
     resources:
-        mem_mb=memory("pose", "video"),
-        gpu=gpus("pose", "video"),
+        **needs("pose", "video"),
     params:
         folder=subpath(input.vid, parent=True),
         options=options("pose", "video"),

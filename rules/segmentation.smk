@@ -11,10 +11,9 @@ rule segmentation:
         logged("segmentation", "{video}.tsv")
     conda:
         environment("segmentation", "video")
-    threads: 2
+    threads: threads("segmentation", "video")
     resources:
-        mem_mb=memory("segmentation", "video"),
-        gpu=gpus("segmentation", "video"),
+        **needs("segmentation", "video"),
     params:
         folder=subpath(input.vid, parent=True),
         options=options("segmentation", "video"),

@@ -14,11 +14,9 @@ rule synthesis:
         logged("synthesis", "{template}/{character}.tsv")
     conda:
         environment("synthesis", "template")
-    threads: 2
+    threads: threads("synthesis", "template")
     resources:
-        mem_mb=synthesis_needs("mem_mb"),
-        gpu=gpus("synthesis", "template"),
-        gpu_mem_mb=synthesis_needs("gpu_mem_mb"),
+        **needs("synthesis", "template", "config"),
     params:
         template=subpath(input.config, parent=True),
         character=subpath(input.character, parent=True),

@@ -15,9 +15,9 @@ rule template:
         logged("template", "{video}.tsv")
     conda:
         environment("template", "video")
-    threads: 1
+    threads: threads("template", "video")
     resources:
-        mem_mb=1000,
+        **needs("template", "video", 0),
     params:
         folder=subpath(output.config, parent=True),
         options=options("template", "video"),

@@ -1,6 +1,7 @@
 """Clips of one run share one loaded model: a worker that ends with its run and survives bad clips."""
 
 import json
+import multiprocessing
 import os
 import re
 import select
@@ -18,10 +19,11 @@ from test_diffusion_backend import GOLDEN, make_character, make_template
 
 from mimo.files import sha256
 from mimo.pipeline import MimoPipeline
+from mimo.runtime_folder import runtime_folder
 from mimo.stage import Rejected
-from mimo.synthesis import handover
 from mimo.synthesis.__main__ import main
-from mimo.synthesis.gpus import free_gpu
+from mimo.worker import handover, room
+from mimo.worker.sockets import Order
 
 
 def ended(process: int) -> bool:
@@ -54,11 +56,16 @@ class Clip:
 
     def __init__(self, folder: Path, capfd):
         self.folder, self.capfd = folder, capfd
-        self.order = handover.Order(folder / "template", folder / "character", folder / "a.mp4", "puppet", {})
+        self.order = self.of(folder / "template")
 
-    def hand_over(self, run, keep_loaded=60.0):
+    def of(self, template) -> Order:
+        """The order for a template."""
+        argv = [f"--template={template}", f"--character={self.folder}", f"--output={self.folder}/a.mp4"]
+        return Order("mimo.synthesis", argv, keep_loaded=60, mem_mb=0, gpu_mem_mb=0)
+
+    def hand_over(self, run, kind="mimo.synthesis puppet"):
         """Exit code, worker and what was printed."""
-        code = handover.hand_over(self.order, run.pid, keep_loaded)
+        code = handover.hand_over(self.order, kind, run.pid)
         text = self.capfd.readouterr().err
         return code, int(re.findall(r"handed over to process (\d+)", text)[-1]), text
 
@@ -73,18 +80,18 @@ def test_a_rejected_clip_leaves_the_worker_for_the_next(run, clip):
     assert code == 3
     assert f"REJECTED: {clip.folder}/template" in text
     assert clip.hand_over(run)[:2] == (3, worker)
+    assert clip.hand_over(run, "mimo.synthesis another")[1] != worker, "backends have workers of their own"
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as another_run:
         assert clip.hand_over(another_run)[1] != worker
         another_run.kill()
     run.kill()
     run.wait()
     assert ended(worker), "it does not outlive its run"
-    assert not list(handover.runtime_folder().glob("*.socket"))
 
 
 def test_a_faulty_clip_fails_alone_with_its_traceback(run, clip):
     good = clip.order
-    clip.order = handover.Order(**vars(good) | {"template": clip.folder / "no\0path"})
+    clip.order = clip.of(clip.folder / "no\0path")
     code, worker, text = clip.hand_over(run)
     assert code == 1
     assert "ValueError: embedded null byte" in text
@@ -96,9 +103,10 @@ def test_a_faulty_clip_fails_alone_with_its_traceback(run, clip):
 
 
 def test_a_worker_waits_only_so_long(run, clip):
-    _, worker, _ = clip.hand_over(run, keep_loaded=0.2)
+    clip.order = replace(clip.order, keep_loaded=0.2)
+    _, worker, _ = clip.hand_over(run)
     assert ended(worker)
-    assert not list(handover.runtime_folder().glob("*.socket"))
+    assert not list(runtime_folder().glob("*.socket"))
     assert clip.hand_over(run)[0] == 3, "the next clip starts another one"
 
 
@@ -106,8 +114,8 @@ def test_a_clip_nobody_waits_for_is_given_up(run, clip):
     (clip.folder / "template").mkdir()
     config = clip.folder / "template" / "config.json"
     os.mkfifo(config)
-    command = [sys.executable, "-c", "import sys; from mimo.synthesis import handover as h"]
-    command[-1] += "; sys.exit(h.hand_over(h.Order.from_json(sys.argv[1]), int(sys.argv[2]), 60))"
+    command = [sys.executable, "-c", "import sys; from mimo.worker import handover as h, sockets as s"]
+    command[-1] += "; sys.exit(h.hand_over(s.Order.from_json(sys.argv[1]), 'a kind', int(sys.argv[2])))"
     sender = subprocess.Popen(
         [*command, clip.order.as_json(), str(run.pid)], stderr=subprocess.PIPE, text=True
     )
@@ -118,26 +126,51 @@ def test_a_clip_nobody_waits_for_is_given_up(run, clip):
         assert ended(worker)
 
 
-def test_clips_at_the_same_time_go_to_different_gpus(run, clip, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    clip.order = replace(clip.order, settings={"device": "auto"})
-    with free_gpu(handover.runtime_folder(), "auto") as first:
-        other = clip.hand_over(run)[1]
-        with free_gpu(handover.runtime_folder(), "auto") as second:
-            assert (first, second) == ("cuda:0", "cuda:1")
-    worker = clip.hand_over(run)[1]
-    assert worker != other
-    assert clip.hand_over(run)[1] == worker
-    with free_gpu(handover.runtime_folder(), "cpu") as device:
-        assert device == "cpu"
+def test_workers_that_wait_make_room_for_a_job(run, clip):
+    first = clip.hand_over(run, "first")[1]
+    second = clip.hand_over(run, "second")[1]
+    assert clip.hand_over(run, "first")[1] == first, "there is room for both"
+    clip.order = replace(clip.order, mem_mb=10**9)
+    code, third, text = clip.hand_over(run, "third")
+    assert code == 3
+    assert re.findall(r"process (\d+), which was waiting, has made room", text) == [str(second), str(first)]
+    assert third not in (first, second)
+    assert ended(first)
+    assert ended(second)
+    assert clip.hand_over(run, "third")[1] == third, "a worker does not make room for itself"
+
+
+def test_only_as_many_make_room_as_must(run, clip, monkeypatch):
+    workers = [clip.hand_over(run, kind)[1] for kind in ("first", "second", "third")]
+    own = runtime_folder() / "not-there.socket"
+    left = iter([1000, 3000])
+    monkeypatch.setattr(room, "main_mb_left", lambda: next(left))
+    room.make_room(replace(clip.order, mem_mb=2000), own)
+    assert ended(workers[0])
+    assert [clip.hand_over(run, kind)[1] for kind in ("second", "third")] == workers[1:]
+
+
+def test_a_worker_at_work_does_not_make_room(run, clip):
+    (clip.folder / "template").mkdir()
+    config = clip.folder / "template" / "config.json"
+    os.mkfifo(config)
+    sender = multiprocessing.get_context("fork").Process(target=clip.hand_over, args=(run,))
+    sender.start()
+    with config.open("w") as pipe:
+        [socket] = runtime_folder().glob("*.socket")
+        assert room.ask_to_leave(socket) is None
+        pipe.write("{")
+    sender.join()
+    assert sender.exitcode == 0
+    assert socket.exists()
 
 
 def test_sockets_lie_where_nobody_else_may_enter(run):
-    assert str(handover.runtime_folder()).startswith(os.environ["XDG_RUNTIME_DIR"])
-    assert handover.runtime_folder().stat().st_mode & 0o777 == 0o700
-    handover.runtime_folder().chmod(0o755)
+    assert str(runtime_folder()).startswith(os.environ["XDG_RUNTIME_DIR"])
+    assert runtime_folder().stat().st_mode & 0o777 == 0o700
+    runtime_folder().chmod(0o755)
     with pytest.raises(Rejected, match="only you may enter"):
-        handover.runtime_folder()
+        runtime_folder()
 
 
 @pytest.fixture(scope="module")

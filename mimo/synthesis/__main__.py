@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 
 from mimo.character import Character
-from mimo.stage import backend_arguments, run
-from mimo.synthesis import handover
-from mimo.synthesis.rendering import make_video
+from mimo.stage import backend_arguments
+from mimo.synthesis.parts import Part
+from mimo.synthesis.rendering import make_part, make_video
 from mimo.template import Template
+from mimo.worker.handover import perform
+
+STAGE = "mimo.synthesis"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and make the video.
-
-    In a run that says who it is, a backend whose loading costs more than a short clip passes the work on to a
-    process that stays loaded; see `mimo.synthesis.handover`.
 
     Returns:
         0 when done, 3 when the input was rejected.
@@ -26,20 +26,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="template to use")
     parser.add_argument("--character", type=Path, required=True, metavar="DIR", help="character to use")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.mp4", help="video to write")
-    args, backend = backend_arguments(parser, "mimo.synthesis", "puppet", argv)
+    parser.add_argument(
+        "--part",
+        type=_part,
+        metavar="2/5",
+        help="make only the second of five parts, for mimo.synthesis.join; two more files then stand beside it",
+    )
+    args, backend = backend_arguments(parser, STAGE, "puppet", argv)
     if args.output.suffix.lower() != ".mp4":
         parser.error(f"--output {args.output}: must end in .mp4")
-    keep_loaded, run_served = getattr(args.settings, "keep_loaded", 0), handover.run_to_serve()
-    if keep_loaded and run_served is not None:
-        values = args.settings.model_dump(mode="json")
-        order = handover.Order(args.template, args.character, args.output, args.backend, values)
-        return handover.hand_over(order, run_served, keep_loaded)
 
     def work() -> None:
         template, character = Template.load(args.template), Character.load(args.character)
-        make_video(template, character, args.output, backend, args.settings)
+        if args.part is None:
+            make_video(template, character, args.output, backend, args.settings)
+        else:
+            make_part(template, character, args.part, args.output, backend, args.settings)
 
-    return run(work, makes=args.output)
+    return perform(STAGE, args, argv, work, makes=args.output)
+
+
+def _part(text: str) -> Part:
+    try:
+        return Part.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -88,9 +88,7 @@ class Settings(ApproximationSettings):
         return {WEIGHTS: self.weights}
 
     def resources(self) -> dict[str, int]:
-        """What a job needs, see `mimo.synthesis.interface.resources`; for ``memory: auto`` in the
-        fastest mode.
-        """
+        """What a job needs, see `StageSettings.resources`; for ``memory: auto`` in the fastest mode."""
         mode = MODES["high" if self.memory == "auto" else self.memory]
         half = self.precision != "float32" and (self.device, self.precision) != ("cpu", "auto")
         # The longest clips keep no more pose features than these.
@@ -99,6 +97,13 @@ class Settings(ApproximationSettings):
         if self.device == "cpu":
             return {"mem_mb": main_memory_mb(work, mode) + needs, "gpu_mem_mb": 0}
         return {"mem_mb": main_memory_mb(work, mode), "gpu_mem_mb": needs}
+
+    def effort(self) -> float:
+        """Steps, pixels (attention grows faster than they do), guidance, and frames computed twice."""
+        overlap = min(self.overlap, self.window - 1)
+        rows = 2 if self.guidance > 1 else 1
+        twice = self.window / (self.window - overlap) / (24 / 20)
+        return self.steps / 25 * (self.size / 784) ** 2.5 * rows / 2 * twice
 
 
 def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:

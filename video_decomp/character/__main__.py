@@ -8,9 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 from mimo.character import RECORD
-from mimo.stage import backend_arguments, run
+from mimo.stage import backend_arguments
+from mimo.worker.handover import perform
 from video_decomp.character.interface import CharacterSettings
 from video_decomp.character.prepare import prepare
+
+STAGE = "video_decomp.character"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,11 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 when done, 3 when the picture was rejected.
     """
-    parser = argparse.ArgumentParser(prog="python -m video_decomp.character", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {STAGE}", description=__doc__)
     parser.add_argument("picture", type=Path, metavar="PICTURE", help="picture of a person, head to feet")
     parser.add_argument("--character", type=Path, required=True, metavar="DIR", help="folder to write")
-    args, backend = backend_arguments(parser, "video_decomp.character", "mediapipe", argv)
-    return run(
+    args, backend = backend_arguments(parser, STAGE, "mediapipe", argv)
+    return perform(
+        STAGE,
+        args,
+        argv,
         lambda: make_character(args.picture, args.character, backend, args.settings),
         makes=args.character / RECORD,
     )

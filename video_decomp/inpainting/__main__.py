@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mimo.stage import backend_arguments, run, write_record
+from mimo.stage import backend_arguments, write_record
 from mimo.video import VideoWriter
+from mimo.worker.handover import perform
 from video_decomp.inpainting.quality import measure
 from video_decomp.masked_video import open_masked_video
 
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             weights=outcome.weights,
         )
 
-    return run(work, makes=record)
+    return perform(STAGE, args, argv, work, makes=record)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mimo.body.motion import Motion
 from mimo.files import remove, sha256
-from mimo.stage import Rejected, backend_arguments, progress, run, write_record
+from mimo.stage import Rejected, backend_arguments, progress, write_record
 from mimo.video import VideoReader, VideoWriter
+from mimo.worker.handover import perform
 from video_decomp.masked_video import open_masked_video
 from video_decomp.occlusion.measures import LayerMeasures
 
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             occ_sha256=sha256(output) if found.occluders else None,
         )
 
-    return run(work, makes=record)
+    return perform(STAGE, args, argv, work, makes=record)
 
 
 def load_motion(path: Path, frames: VideoReader) -> Motion:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mimo.stage import backend_arguments, progress, run, write_record
+from mimo.stage import backend_arguments, progress, write_record
 from mimo.video import VideoReader, VideoWriter
+from mimo.worker.handover import perform
 from video_decomp.masked_video import open_masked_video
 from video_decomp.pose.render import Coverage, motion_code
 from video_decomp.sam2.streams import ahead
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             weights=estimate.weights,
         )
 
-    return run(work, makes=record)
+    return perform(STAGE, args, argv, work, makes=record)
 
 
 def masked_frames(frames: VideoReader, masks: VideoReader) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -7,21 +7,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mimo.stage import Rejected, backend_arguments, run, write_record
+from mimo.stage import Rejected, backend_arguments, write_record
 from mimo.video import VideoError, VideoReader, VideoWriter
+from mimo.worker.handover import perform
 from video_decomp.segmentation.interface import Backend, SubjectSettings
 from video_decomp.segmentation.measures import MaskMeasures
+
+STAGE = "video_decomp.segmentation"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Read the template folder's ``vid.mp4``; write ``mask.mp4`` and ``records/segmentation.json``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m video_decomp.segmentation", description=__doc__, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog=f"python -m {STAGE}", description=__doc__, allow_abbrev=False)
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="the template's folder")
-    args, module = backend_arguments(parser, "video_decomp.segmentation", "mediapipe", argv)
+    args, module = backend_arguments(parser, STAGE, "mediapipe", argv)
     backend: Any = module
-    return run(
+    return perform(
+        STAGE,
+        args,
+        argv,
         lambda: segment_template(args.template, args.backend, backend, args.settings),
         makes=args.template / "records" / "segmentation.json",
     )

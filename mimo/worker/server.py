@@ -1,32 +1,36 @@
-"""A process that makes a run's videos one after the other with what it has loaded; see `handover`.
+"""A process that does a run's jobs one after the other with what it has loaded; see `handover`.
 
-It ends when it has waited long enough, when its run ends, after a fault (the next clip gets a fresh process),
-and when whoever ordered a clip goes away before it is finished.
+It ends when it has waited long enough, when its run ends, after a fault (the next job gets a fresh process),
+when whoever ordered a job goes away before it is finished, and when another worker needs its memory (`room`).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mimo.character import Character
-from mimo.stage import EXIT_FAULT, EXIT_REJECTED, load_backend, parse_settings, run
-from mimo.synthesis.handover import Order, folder_lock
-from mimo.synthesis.rendering import make_video
-from mimo.template import Template
+from mimo.stage import EXIT_FAULT, EXIT_REJECTED
+from mimo.worker import keeping
+from mimo.worker.room import make_room
+from mimo.worker.sockets import LEAVE, Order, folder_lock
 
 _LONGEST_ORDER = 1 << 20
-# Seconds that an interrupted clip may take to clean up.
+# Output, errors, and the lock of a GPU.
+_MOST_FILES = 3
+# Seconds that an interrupted job may take to clean up.
 _GRACE = 30
 
 
@@ -37,7 +41,7 @@ class Worker:
         listener: listening.
         path: of the socket.
         run: process that the worker is not to outlive.
-        idle: seconds to wait for a clip.
+        idle: seconds to wait for a job.
     """
 
     def __init__(self, listener: socket.socket, path: Path, run: int, idle: float) -> None:
@@ -45,7 +49,7 @@ class Worker:
         self._run = _process(run)
 
     def serve(self) -> None:
-        """Make videos until there is a reason to end."""
+        """Do jobs until there is a reason to end."""
         going_on = self._run is not None
         while going_on:
             ready = _wait([self._listener.fileno(), self._run], self._idle)
@@ -66,19 +70,42 @@ class Worker:
             return True
 
     def _serve_one(self) -> bool:
-        """Make one video; gives whether this process is still good for another one."""
+        """Do what one sender asks; gives whether this process is still good for another one."""
         connection, _ = self._listener.accept()
         with connection:
-            text, streams = _received(connection)
-            if not text or len(streams) != 2:
+            text, files = _received(connection)
+            if text == LEAVE:
+                return not _told(connection, worker=os.getpid())
+            if len(files) < 2:
                 return True
-            with _as_output(streams):
-                connection.sendall(json.dumps({"worker": os.getpid()}).encode() + b"\n")
+            with _as_output(files[:2], files[2:]):
+                if not _told(connection, worker=os.getpid()):
+                    return True
+                order = Order.from_json(text)
+                self._idle = order.keep_loaded
                 with self._interrupted_when_alone(connection):
-                    code = _made(Order.from_json(text))
-                with suppress(BrokenPipeError):
-                    connection.sendall(json.dumps({"exit": code}).encode() + b"\n")
+                    code = self._done(order)
+                with suppress(FileNotFoundError):
+                    os.utime(self._path)
+            _told(connection, exit=code)
             return code in (0, EXIT_REJECTED)
+
+    def _done(self, order: Order) -> int:
+        """Do a job as the command line would; its exit code."""
+        started = time.process_time()
+        try:
+            keeping.keep()
+            keeping.forget_randomness()
+            make_room(order, self._path)
+            code: int = importlib.import_module(_main_module(order.stage)).main(order.argv)
+        except BaseException:
+            traceback.print_exc()
+            code = EXIT_FAULT
+        keeping.give_memory_back()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        used = time.process_time() - started
+        print(f"the worker took {used:.1f} CPU s, and {peak:.1f} GiB at most since it began", file=sys.stderr)
+        return code
 
     @contextmanager
     def _interrupted_when_alone(self, connection: socket.socket) -> Iterator[None]:
@@ -86,10 +113,10 @@ class Worker:
         done, finished = os.pipe()
 
         def watch() -> None:
-            if done in _wait([connection.fileno(), self._run, done], None):
+            if done in _wait([connection.fileno(), done], None):
                 return
             # A signal, since that also ends a read that waits for its file.
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
             if not _wait([done], _GRACE):
                 os._exit(EXIT_FAULT)
 
@@ -103,36 +130,43 @@ class Worker:
             os.close(done)
 
 
-def _made(order: Order) -> int:
-    """Make a video as the command line would; its exit code."""
+def _main_module(stage: str) -> str:
+    """The module with a stage's command line: of a package its ``__main__``."""
+    return f"{stage}.__main__" if hasattr(importlib.import_module(stage), "__path__") else stage
+
+
+def _told(connection: socket.socket, **words: int) -> bool:
+    """Answer; gives whether somebody was there to hear it."""
     try:
-        return run(lambda: _make(order), makes=order.output)
-    except BaseException:
-        traceback.print_exc()
-        return EXIT_FAULT
-
-
-def _make(order: Order) -> None:
-    backend = load_backend("mimo.synthesis", order.backend)
-    settings = parse_settings(backend.Settings, order.settings, "settings")
-    template, character = Template.load(order.template), Character.load(order.character)
-    make_video(template, character, order.output, backend, settings)
+        connection.sendall(json.dumps(words).encode() + b"\n")
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
 
 
 def _received(connection: socket.socket) -> tuple[str, list[int]]:
-    """An order and the output streams that came with it."""
-    data, streams, _, _ = socket.recv_fds(connection, _LONGEST_ORDER, 2)
+    """A message and the open files that came with it."""
+    data, files, _, _ = socket.recv_fds(connection, _LONGEST_ORDER, _MOST_FILES)
     while data and not data.endswith(b"\n") and len(data) < _LONGEST_ORDER:
         more = connection.recv(_LONGEST_ORDER)
         if not more:
-            return "", list(streams)
+            break
         data += more
-    return data.decode(), list(streams)
+    if not data.endswith(b"\n"):
+        for file in files:
+            os.close(file)
+        return "", []
+    return data.decode(), list(files)
 
 
 @contextmanager
-def _as_output(streams: list[int]) -> Iterator[None]:
-    """Let this process and those it starts write to other streams, and to none afterwards."""
+def _as_output(streams: list[int], others: list[int]) -> Iterator[None]:
+    """Let this process and those it starts write to other streams, and to none afterwards.
+
+    Args:
+        streams: for output and for errors.
+        others: files to close at the end, too.
+    """
     for number, stream in zip((1, 2), streams, strict=True):
         os.dup2(stream, number)
         os.close(stream)
@@ -144,7 +178,8 @@ def _as_output(streams: list[int]) -> Iterator[None]:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        os.close(nowhere)
+        for file in (nowhere, *others):
+            os.close(file)
 
 
 def _process(number: int) -> int | None:
@@ -166,14 +201,12 @@ def _wait(files: list[int | None], seconds: float | None) -> set[int]:
 
 def main(argv: list[str] | None = None) -> int:
     """Serve a socket that the starting process made."""
-    parser = argparse.ArgumentParser(prog="python -m mimo.synthesis.worker", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m mimo.worker.server", description=main.__doc__)
     parser.add_argument("path", type=Path, help="the socket")
     parser.add_argument("--listener", type=int, required=True, help="the socket, open")
     parser.add_argument("--run", type=int, required=True, help="process that this one is not to outlive")
-    parser.add_argument("--idle", type=float, required=True, help="seconds to wait for a clip")
+    parser.add_argument("--idle", type=float, required=True, help="seconds to wait for a job")
     args = parser.parse_args(argv)
-    # Started by a shell in the background, Python would ignore interrupts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with socket.socket(fileno=args.listener) as listener:
         Worker(listener, args.path, args.run, args.idle).serve()
     return 0
