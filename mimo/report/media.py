@@ -187,4 +187,4 @@ def _preview(video: Path, size: Size, path: Path) -> None:
 def _strip(video: Path, template: Path, size: Size, path: Path) -> None:
     config = template / CONFIG
     first = TemplateConfig.read(config).crop(1 << 40).start if config.is_file() else 0
-    write_strip(path, video, template / "vid.mp4", first, size.sheet, size.sheet_bytes)
+    write_strip(path, video, template / "vid.mp4", first, size.sheet, size.sheet_times, size.sheet_bytes)

@@ -15,8 +15,8 @@ QUALITIES = (72, 58, 44, 30)
 NARROWER = 0.8
 NARROWEST = 32
 STRIP_GAP = 3
-STRIP_TILE = 60_000
-"""Pixels of one picture of a strip 1400 pixels wide, about; wide videos are shown at fewer times."""
+STRIP_ASPECT = 3.5
+"""Width over height of one row of a strip, about; wide videos are shown at fewer times."""
 
 
 def write_picture(path: Path, image: Image.Image, width: int, most: int) -> None:
@@ -56,7 +56,7 @@ def write_still(path: Path, video: Path, width: int, most: int) -> None:
     write_picture(path, Image.fromarray(reader.frame(len(reader) // 2)), width, most)
 
 
-def write_strip(path: Path, video: Path, source: Path, first: int, width: int, most: int) -> None:
+def write_strip(path: Path, video: Path, source: Path, first: int, width: int, times: int, most: int) -> None:
     """Write some frames of a result above those of its template's video; see `write_picture`.
 
     Args:
@@ -64,15 +64,14 @@ def write_strip(path: Path, video: Path, source: Path, first: int, width: int, m
         video: the result.
         source: ``vid.mp4`` of its template.
         first: the template's frame that is the result's first.
-        width, most: pixels and bytes of the strip.
+        width, times, most: pixels across, frames, and bytes of the strip at most.
 
     Raises:
         VideoError: a video cannot be read.
     """
     result, driver = VideoReader(video), VideoReader(source)
     info = result.info
-    tile = STRIP_TILE * (width / 1400) ** 2
-    times = max(3, round(width / (tile * info.width / info.height) ** 0.5))
+    times = min(times, max(3, round(STRIP_ASPECT * info.height / info.width)))
     tile_width = width // times - STRIP_GAP
     size = (tile_width, round(tile_width * info.height / info.width))
     numbers = np.unique(np.linspace(0, len(result) - 1, times + 2)[1:-1].round().astype(int)).tolist()

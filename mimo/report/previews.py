@@ -31,7 +31,7 @@ class Size:
         seconds: length of a preview at most.
         clip_bytes: size of a preview at most.
         poster, poster_bytes: width and size of a row's picture.
-        sheet, sheet_bytes: width and size of a contact sheet; 0: none.
+        sheet, sheet_times, sheet_bytes: width, times shown at most and size of a contact sheet; 0: none.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Size:
     poster: int
     poster_bytes: int
     sheet: int
+    sheet_times: int
     sheet_bytes: int
 
     def page_bytes(self, results: int, templates: int) -> float:
@@ -51,12 +52,12 @@ class Size:
 
 
 SIZES = [
-    Size("large", 320, 8, 150_000, 320, 12_000, 1400, 110_000),
-    Size("medium", 320, 6, 80_000, 256, 8_000, 960, 45_000),
-    Size("small", 256, 4, 36_000, 208, 5_000, 640, 18_000),
-    Size("smaller", 224, 3, 20_000, 192, 4_000, 560, 12_000),
-    Size("tiny", 160, 2, 10_000, 160, 3_000, 400, 7_000),
-    Size("poster", 0, 0, 0, 160, 3_000, 0, 0),
+    Size("large", 320, 8, 150_000, 320, 12_000, 1400, 7, 110_000),
+    Size("medium", 320, 6, 80_000, 256, 8_000, 960, 5, 45_000),
+    Size("small", 256, 4, 36_000, 208, 5_000, 640, 4, 18_000),
+    Size("smaller", 224, 3, 20_000, 192, 4_000, 560, 4, 12_000),
+    Size("tiny", 160, 2, 10_000, 160, 3_000, 400, 3, 7_000),
+    Size("poster", 0, 0, 0, 160, 3_000, 0, 0, 0),
 ]
 """From the best to the smallest; results are looked at more closely when there are few."""
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from mimo.project import Project
 from mimo.report.flags import Flag, flags
-from mimo.report.outcomes import Item, StageOutcome
+from mimo.report.outcomes import Item, StageOutcome, State, verdict
 
-State = Literal["failed", "running", "blocked", "waiting", "done"]
 STATES: tuple[State, ...] = ("failed", "running", "blocked", "waiting", "done")
 KINDS = ("result", "video", "template", "character")
 DEFAULT_CONFIG = Path("config.yaml")
@@ -72,7 +70,7 @@ class Row:
 
 def table_rows(items: Iterable[Item]) -> list[Row]:
     """A row for each item: failures first, then what is unfinished, then what is flagged, else by name."""
-    known = {(item.kind, item.name): item for item in items}
+    known: dict[tuple[str, str], Item] = {(item.kind, item.name): item for item in items}
     rows = [_row(item, known) for item in known.values()]
     return sorted(
         rows,
@@ -82,23 +80,12 @@ def table_rows(items: Iterable[Item]) -> list[Row]:
     )  # fmt: skip
 
 
-def _row(item: Item, known: dict[tuple[str, str], Item]) -> Row:
-    own = flags(item.stages)
+def _row(item: Item, known: Mapping[tuple[str, str], Item]) -> Row:
+    state, reason = verdict(item, known)
     needed = [known.get(("video", item.template)), known.get(("character", item.character))]
     sources = [other for other in needed if other is not None] if item.kind == "result" else []
     taken = [flag for source in sources for flag in flags(source.stages)]
-    inherited = frozenset(flag.check.key for flag in taken)
-    if item.failure:
-        return Row(item, "failed", item.failure.reason, own + taken, inherited)
-    if any(outcome.state == "running" for outcome in item.stages):
-        return Row(item, "running", "", own + taken, inherited)
-    if item.done:
-        return Row(item, "done", "", own + taken, inherited)
-    for source in sources:
-        if source.failure:
-            reason = f"{source.kind} {source.name} failed at {source.failure.stage}"
-            return Row(item, "blocked", reason, taken, inherited)
-    return Row(item, "waiting", "", own + taken, inherited)
+    return Row(item, state, reason, flags(item.stages) + taken, frozenset(flag.check.key for flag in taken))
 
 
 def made_file(project: Project, item: Item, stage: str) -> Path:
