@@ -11,12 +11,12 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from mimo.durations import seconds_of
+from mimo.fingerprint import fingerprint
 from mimo.stage import StageSettings
 
 if TYPE_CHECKING:
@@ -135,13 +135,31 @@ def any_of(names: Iterable[str]) -> str:
     return "|".join(re.escape(name) for name in names) or NOTHING
 
 
-def survey_of(project: Project, stage: str, name: str) -> Path | None:
-    """What a stage is told of the whole video when it works on a segment; None where it needs nothing."""
-    if not is_part(name) or not surveys(project, stage, video_of(name)):
-        return None
-    return project.config.templates / video_of(name) / FOLDER / f"{stage}.npz"
-
-
 def surveys(project: Project, stage: str, name: str) -> bool:
-    """Whether a stage's backend looks at a whole video before it works on its segments."""
+    """Whether a stage's backend looks at the whole video before it works on its segments."""
     return project.settings(stage, name).surveys
+
+
+def told_options(project: Project, stage: str, name: str) -> list[str]:
+    """Command-line options by which a stage is told of the whole video that a segment belongs to."""
+    survey = told_files(project, stage, name)[:1]
+    return [f"--survey={survey[0]}"] if survey else []
+
+
+def told_files(project: Project, stage: str, name: str) -> list[str]:
+    """What a stage reads of the whole video when it works on a segment: its survey, and what it is about."""
+    if not is_part(name) or not surveys(project, stage, name):
+        return []
+    folder = project.config.templates / video_of(name)
+    clips = ("vid.mp4",) if stage == DIVIDED_STAGES[0] else ("vid.mp4", "mask.mp4")
+    return [str(folder / FOLDER / f"{stage}.npz"), *(str(folder / clip) for clip in clips)]
+
+
+def survey_digest(project: Project, stage: str, name: str) -> str:
+    """Digest of the code and model files of a survey."""
+    return fingerprint("video_decomp.segments.survey", also=(project.digest(stage, name),))
+
+
+def join_digest(layer: str) -> str:
+    """Digest of the code that joins a layer (a module of ``video_decomp.segments``), or cuts."""
+    return fingerprint(f"video_decomp.segments.{layer}")

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from mimo import segments
 from mimo.by_hand import unseen_changes
 from mimo.files import sampled_digest
 from mimo.lifetime import announce_run
@@ -77,8 +78,11 @@ def logged(stage, what):
 
 
 def options(stage, wildcard):
-    """Command-line options of a stage: its backend and settings."""
-    return lambda wildcards: project.options(stage, wildcards[wildcard])
+    """Command-line options of a stage: its backend and settings, and what a segment is told of the whole."""
+    return lambda wildcards: [
+        *project.options(stage, wildcards[wildcard]),
+        *segments.told_options(project, stage, wildcards[wildcard]),
+    ]
 
 
 def digest(stage, wildcard):
@@ -105,8 +109,11 @@ def environment(stage, wildcard):
 
 
 def named_files(stage, wildcard):
-    """Files that a stage's settings name."""
-    return lambda wildcards: project.extra_files(stage, wildcards[wildcard])
+    """Files that a stage's settings name, and for a segment those of the whole that it needs."""
+    return lambda wildcards: [
+        *project.extra_files(stage, wildcards[wildcard]),
+        *segments.told_files(project, stage, wildcards[wildcard]),
+    ]
 
 
 def threads(stage, wildcard):

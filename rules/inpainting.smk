@@ -10,6 +10,8 @@ rule inpainting:
         logged("inpainting", "{video}.log"),
     benchmark:
         logged("inpainting", "{video}.tsv")
+    wildcard_constraints:
+        video=segments.worked_on(project, "inpainting"),
     conda:
         environment("inpainting", "video")
     threads: threads("inpainting", "video")

@@ -11,6 +11,8 @@ rule occlusion:
         logged("occlusion", "{video}.log"),
     benchmark:
         logged("occlusion", "{video}.tsv")
+    wildcard_constraints:
+        video=segments.worked_on(project, "occlusion"),
     conda:
         environment("occlusion", "video")
     threads: threads("occlusion", "video")

@@ -11,6 +11,8 @@ rule pose:
         logged("pose", "{video}.log"),
     benchmark:
         logged("pose", "{video}.tsv")
+    wildcard_constraints:
+        video=segments.worked_on(project, "pose"),
     conda:
         environment("pose", "video")
     threads: threads("pose", "video")

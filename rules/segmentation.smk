@@ -9,6 +9,8 @@ rule segmentation:
         logged("segmentation", "{video}.log"),
     benchmark:
         logged("segmentation", "{video}.tsv")
+    wildcard_constraints:
+        video=segments.worked_on(project, "segmentation"),
     conda:
         environment("segmentation", "video")
     threads: threads("segmentation", "video")

@@ -11,7 +11,8 @@ from mimo.stage import Rejected, backend_arguments, write_record
 from mimo.video import VideoError, VideoReader, VideoWriter
 from mimo.worker.handover import perform
 from video_decomp.segmentation.interface import Backend, SubjectSettings
-from video_decomp.segmentation.measures import MaskMeasures
+from video_decomp.segmentation.measures import MaskMeasures, not_found
+from video_decomp.segments.part import add_survey_argument, known_of_whole
 
 STAGE = "video_decomp.segmentation"
 
@@ -20,19 +21,26 @@ def main(argv: list[str] | None = None) -> int:
     """Read the template folder's ``vid.mp4``; write ``mask.mp4`` and ``records/segmentation.json``."""
     parser = argparse.ArgumentParser(prog=f"python -m {STAGE}", description=__doc__, allow_abbrev=False)
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="the template's folder")
+    add_survey_argument(parser)
     args, module = backend_arguments(parser, STAGE, "mediapipe", argv)
     backend: Any = module
     return perform(
         STAGE,
         args,
         argv,
-        lambda: segment_template(args.template, args.backend, backend, args.settings),
+        lambda: segment_template(args.template, args.backend, backend, args.settings, args.survey),
         makes=args.template / "records" / "segmentation.json",
     )
 
 
-def segment_template(template: Path, name: str, backend: Backend, settings: SubjectSettings) -> None:
+def segment_template(
+    template: Path, name: str, backend: Backend, settings: SubjectSettings, survey: Path | None = None
+) -> None:
     """Run one backend on a template's folder.
+
+    Args:
+        template, name, backend, settings: where, which, how.
+        survey: for a segment of a long video, what a look at all of it told.
 
     Raises:
         Rejected: there is no usable person in the clip, or no clip.
@@ -42,7 +50,7 @@ def segment_template(template: Path, name: str, backend: Backend, settings: Subj
         video = VideoReader(path)
     except VideoError as error:
         raise Rejected(f"{error}; run ingest first") from None
-    result = backend.segment(video, settings)
+    result = backend.segment(video, settings, **known_of_whole(template, survey))
     measures = MaskMeasures()
     with VideoWriter(template / "mask.mp4", video.info.fps, kind="mask") as writer:
         for frame in result.masks:
@@ -50,11 +58,7 @@ def segment_template(template: Path, name: str, backend: Backend, settings: Subj
             measures.add(frame.image, frame.mask, frame.score)
     found = measures.frames_found()
     missing = sorted(set(range(len(video))) - set(found))
-    warnings = list(result.warnings)
-    if missing:
-        warnings.append(
-            f"the person was not found in {len(missing)} of {len(video)} frames: {_ranges(missing)}"
-        )
+    warnings = [*result.warnings, *not_found(missing, len(video))]
     write_record(
         template / "records" / "segmentation.json",
         stage="segmentation",
@@ -68,13 +72,6 @@ def segment_template(template: Path, name: str, backend: Backend, settings: Subj
         last_frame=found[-1] if found else None,
         missing_frames=missing,
     )
-
-
-def _ranges(frames: list[int]) -> str:
-    """``[0, 1, 2, 7]`` as ``0-2, 7``."""
-    starts = [f for f in frames if f - 1 not in frames]
-    ends = [f for f in frames if f + 1 not in frames]
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
 if __name__ == "__main__":

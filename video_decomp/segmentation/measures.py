@@ -90,3 +90,23 @@ class MaskMeasures:
     def frames_found(self) -> list[int]:
         """Indices of the frames whose mask is not empty."""
         return np.flatnonzero(np.array(self._areas) > 0).tolist()
+
+
+def not_found(missing: list[int], frames: int) -> list[str]:
+    """The warning about frames without the person, if there are any.
+
+    Args:
+        missing: those frames, ascending.
+        frames: how many there are.
+    """
+    if not missing:
+        return []
+    return [f"the person was not found in {len(missing)} of {frames} frames: {_ranges(missing)}"]
+
+
+def _ranges(frames: list[int]) -> str:
+    """``[0, 1, 2, 7]`` as ``0-2, 7``."""
+    known = set(frames)
+    starts = [f for f in frames if f - 1 not in known]
+    ends = [f for f in frames if f + 1 not in known]
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))

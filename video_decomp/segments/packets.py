@@ -55,9 +55,7 @@ class Coded:
         """
         position = {time: index for index, (time, _, _) in enumerate(self._table)}
         order = [position[time] for time in self.times]
-        reached = max(order[:stop])
-        while stop < len(order) and order[stop] < reached:
-            reached = max(reached, order[stop])
+        while min(order[stop:], default=len(self._table)) < max(order[:stop]):
             stop += 1
         return stop
 

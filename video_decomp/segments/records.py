@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -33,6 +33,7 @@ def write_joined(
     stage: str,
     metrics: dict[str, Any],
     copied: float,
+    warnings: Iterable[str] = (),
     **more: Any,
 ) -> None:
     """Write the record of the video.
@@ -43,17 +44,18 @@ def write_joined(
         stage: the stage.
         metrics: measured on the joined result; others are joined from the segments' (see `joined_metrics`).
         copied: share of the frames whose coded pictures were copied.
+        warnings: of the video, before those of the segments.
         more: further values, in place of the first segment's.
     """
     lengths = [len(segments.division.own(index)) for index in range(segments.division.parts)]
-    warnings = [
+    told = [
         f"segment {index:03}: {sentence}"
         for index, record in enumerate(records)
         for sentence in record["warnings"]
     ]
     joined = {
         "metrics": joined_metrics([record["metrics"] for record in records], lengths) | metrics,
-        "warnings": warnings,
+        "warnings": [*warnings, *told],
         "weights": sorted({name for record in records for name in record["weights"]}),
         "segments": {
             "parts": segments.division.parts,

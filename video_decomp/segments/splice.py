@@ -1,4 +1,4 @@
-"""Videos of segments joined to one: whole groups of pictures are copied, the frames around seams made anew."""
+"""Videos of segments joined to one: groups of pictures are copied, frames around seams made anew."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ def copied_runs(
         alone, first = segments.alone(index), segments.places[index].first
         keys = [first + key for key in layer.keys]
         run: tuple[int, int] | None = None
-        for start, stop in zip(keys, keys[1:], strict=False):
+        for start, stop in pairwise(keys):
             inside = alone.start <= start and stop <= alone.stop and not again[start:stop].any()
             if inside and run and run[1] == start:
                 run = run[0], stop
