@@ -21,6 +21,8 @@ from mimo.stage import Rejected
 from mimo.video import VideoError, VideoInfo, VideoReader
 
 CONFIG = "config.json"
+MOTION = "motion"
+"""`kind` in the `pipeline` of a motion template, which has ``sdc.mp4`` and ``motion.npz`` but no scene."""
 VIDEOS = ("vid", "mask", "sdc", "bk", "occ")
 TICKS = 30
 """`time_crop` counts 30ths of a second, whatever the frame rate is."""
@@ -74,6 +76,11 @@ class TemplateConfig(BaseModel):
             )
             raise Rejected(f"{path}: {problems}") from None
 
+    @property
+    def is_motion(self) -> bool:
+        """Whether it is a motion template's: a motion without a scene."""
+        return self.pipeline is not None and self.pipeline.get("kind") == MOTION
+
     def write(self, path: Path) -> None:
         """Write it whole or not at all; a whole frame rate as an integer, as the reference does."""
         values = self.model_dump(mode="json", exclude_none=True)
@@ -122,6 +129,8 @@ class Template:
         """
         folder = Path(folder)
         config = TemplateConfig.read(folder / CONFIG)
+        if config.is_motion:
+            raise Rejected(f"{folder}: a motion without a scene; animate it on white: python -m mimo.animate")
         videos = open_videos(folder, optional=("occ",) if config.pipeline else ("occ", "mask"))
         check_alike(folder, videos, exactly=config.pipeline is not None)
         template = cls(folder, config, videos)
