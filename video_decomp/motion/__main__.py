@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         "motion",
         type=Path,
         metavar="FILE",
-        help="AMASS .npz, .bvh, DeepMimic's humanoid3d .txt, PHALP's results (.pkl), a template or motion.npz",
+        help="AMASS .npz, .bvh, DeepMimic's humanoid3d .txt, PHALP's .pkl, a template or motion.npz",
     )
     parser.add_argument("-o", "--template", type=Path, required=True, metavar="DIR", help="template to make")
     parser.add_argument("--name", help="name of the template (default: the folder's)")

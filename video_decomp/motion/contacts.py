@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_closing, gaussian_filter1d, find_objects, label
+from scipy.ndimage import binary_closing, find_objects, gaussian_filter1d, label
 
 HIGH = 0.08
 """Metres above the ground from which heel or ball no longer touch it."""

@@ -49,7 +49,7 @@ class Source(StageSettings):
     )
     joints: dict[str, str] = Field(
         {},
-        description="joints of an unusual skeleton (BVH) by role, such as {left_knee: shin_01}: docs/motion.md",
+        description="joints of an unusual BVH skeleton by role, such as {left_knee: shin_01}: docs/motion.md",
     )
     track: int | None = Field(None, description="number (tid) of the person (PHALP); null: seen longest")
 

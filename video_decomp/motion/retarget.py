@@ -35,10 +35,7 @@ def retarget(motion: SkeletonMotion, body: BodyModel, figure: Figure) -> Poses:
     scale = leg_length(figure.heads, figure.rig.roles) / leg_length(rest, motion.roles)
     upright = _upright(motion.up)
     turned = upright @ turns @ axes
-    if same:
-        bones = turned
-    else:
-        bones = _bones(motion, turned, _alignment(motion, rest @ axes, figure), figure)
+    bones = turned if same else _bones(motion, turned, _alignment(motion, rest @ axes, figure), figure)
     hips = (
         (places[:, motion.roles["left_hip"]] + places[:, motion.roles["right_hip"]]) / 2 @ upright.T * scale
     )

@@ -23,8 +23,16 @@ ANNY_LIMBS: dict[str, tuple[str, ...]] = {
     "hand": ("finger3-1",),
 }
 SMPL_LIMBS: dict[str, tuple[str, ...]] = {
-    name: (name,) for name in ("hip", "knee", "ankle", "collar", "shoulder", "elbow", "wrist")}
-SMPL_LIMBS |= {"toe": ("foot",), "hand": ("middle1",)}
+    "hip": ("hip",),
+    "knee": ("knee",),
+    "ankle": ("ankle",),
+    "toe": ("foot",),
+    "collar": ("collar",),
+    "shoulder": ("shoulder",),
+    "elbow": ("elbow",),
+    "wrist": ("wrist",),
+    "hand": ("middle1",),
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,8 @@ def rig_of(topology: Topology) -> Rig:
         Rejected: it is neither Anny's nor of the SMPL family.
     """
     names = topology.bone_names
+    spine: tuple[str, ...]
+    neck: tuple[str, ...]
     if set(BODY_JOINTS) <= set(names):
         spine, neck, limbs = ("spine1", "spine2", "spine3"), ("neck",), _smpl_limbs(names)
     elif "upperleg01.L" in names:

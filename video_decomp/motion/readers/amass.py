@@ -1,8 +1,8 @@
 """Reader of AMASS (Mahmood et al. 2019): ``*_poses.npz`` of SMPL-H and ``*_stageii.npz`` of SMPL-X.
 
 Axis-angle of all joints in `poses` (SMPL-H: 156 numbers a frame; SMPL-X: 165) or in `root_orient`,
-`pose_body`, `pose_hand`; `trans` is added to the body, which turns about its pelvis; the world's z is up. Only the arrays
-that are needed are opened, and none that would have to be unpickled.
+`pose_body`, `pose_hand`; `trans` is added to the body, which turns about its pelvis; the world's z is up.
+Only the arrays that are needed are opened, and none that would have to be unpickled.
 """
 
 from __future__ import annotations

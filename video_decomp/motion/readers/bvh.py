@@ -6,6 +6,7 @@ joints mean: unit and vertical are guessed (or given), joints are known by the n
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def _roles(
         )
     for side in SIDES:
         for line in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")):
-            for upper, lower in zip(line, line[1:], strict=False):
+            for upper, lower in itertools.pairwise(line):
                 above, joint = roles[f"{side}_{upper}"], int(parents[roles[f"{side}_{lower}"]])
                 while joint not in (above, -1):
                     joint = int(parents[joint])

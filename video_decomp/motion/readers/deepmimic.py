@@ -1,8 +1,8 @@
 """Reader of DeepMimic's clips, ``humanoid3d_*.txt`` (Peng et al. 2018), also those of pybullet.
 
 JSON with a list of frames: duration, root's place (y up) and rotation, then rotations of 12 joints;
-quaternions are w, x, y, z; knees and elbows are angles about z. The body faces x, its right is z. The skeleton is that of
-``humanoid3d.txt``, in pybullet ``humanoid.urdf`` at a quarter of its size.
+quaternions are w, x, y, z; knees and elbows are angles about z. The body faces x, its right is z.
+The skeleton is that of ``humanoid3d.txt``, in pybullet ``humanoid.urdf`` at a quarter of its size.
 """
 
 from __future__ import annotations

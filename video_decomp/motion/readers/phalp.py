@@ -1,8 +1,8 @@
 """Reader of results of PHALP or 4D-Humans (``results/NAME.pkl``): one tracked person, in the camera's axes.
 
 Up is the picture's. The networks assume a focal length of 5000/256 of the picture's long side, far longer
-than real ones, so that distances along the view come out too long by as much: they are shortened to those of an
-ordinary camera. Heights and distances across the view do not change.
+than real ones, so that distances along the view come out too long by as much: they are shortened to
+those of an ordinary camera. Heights and distances across the view do not change.
 """
 
 from __future__ import annotations
