@@ -207,6 +207,7 @@ class MimoPipeline(DiffusionPipeline):
         *,
         generator: torch.Generator | None = None,
         latents: Tensor | None = None,
+        windows: list[list[int]] | None = None,
         resume_from: Path | None = None,
         callback_on_step_end: Callback | None = None,
     ) -> Tensor:
@@ -219,6 +220,8 @@ class MimoPipeline(DiffusionPipeline):
             sampling: sizes, steps, guidance, windows, approximations.
             generator: source of the initial noise (on the CPU: the same on every machine).
             latents: (1, 4, frames, height / 8, width / 8) initial noise instead.
+            windows: frame indices of each window, where the frames are an excerpt of a longer clip
+                (`mimo.diffusion.excerpts`); None: those of `sampling`.
             resume_from: file that keeps the state after every step before a full one (without a cache
                 interval that is every step); an interrupted run with the same inputs goes on from it, to the
                 same result. It is removed at the end.
@@ -233,7 +236,7 @@ class MimoPipeline(DiffusionPipeline):
         """
         self._check(sampling)
         self._use_fp8(sampling.fp8)
-        inputs = self.encode(reference_image, pose_images, background_images, sampling)
+        inputs = self.encode(reference_image, pose_images, background_images, sampling, windows)
         unet = RecordedDenoiser(self.denoising_unet) if self.recorded_steps else self.denoising_unet
         predictor = ClipPredictor(
             unet,
@@ -281,6 +284,7 @@ class MimoPipeline(DiffusionPipeline):
         pose_images: Iterable[Frame],
         background_images: Iterable[Frame],
         sampling: Sampling,
+        windows: list[list[int]] | None = None,
     ) -> ClipInputs:
         """Encode what stays the same in every step; arguments as in `denoise`."""
         device, width, height = self._execution_device, sampling.width, sampling.height
@@ -303,7 +307,8 @@ class MimoPipeline(DiffusionPipeline):
         self._enter("condition")
         tokens = torch.cat([torch.zeros_like(embeds), embeds]) if sampling.guided else embeds
         condition = self.denoising_unet.condition(tokens, bank)
-        windows = sampling.windows(len(pose))
+        if windows is None:
+            windows = sampling.windows(len(pose))
         indices = [torch.tensor(window, device=device) for window in windows]
         count = torch.bincount(torch.cat(indices), minlength=len(pose)).float().view(1, 1, -1, 1, 1)
         return ClipInputs(condition, background.transpose(0, 1)[None], pose, windows, indices, count)

@@ -176,13 +176,19 @@ class Template:
         crop = self.config.crop(len(numbers))
         return numbers[crop.start : crop.stop]
 
-    def frames(self, name: str) -> Iterator[np.ndarray]:
+    def frames(self, name: str, span: range | None = None) -> Iterator[np.ndarray]:
         """Frames of one video (``vid``, ``mask``, ``sdc``, ``bk``, ``occ``) at `frame_numbers`, streamed.
+
+        Args:
+            name: of the video.
+            span: part of `frame_numbers` (consecutive indices); None: all.
 
         Yields:
             uint8, (height, width, 3) RGB, or (height, width) for ``mask`` and ``occ``.
         """
-        numbers = self.frame_numbers
+        numbers = self.frame_numbers if span is None else self.frame_numbers[span.start : span.stop]
+        if not len(numbers):
+            return
         wanted = iter(numbers.tolist())
         next_wanted = next(wanted, None)
         start = int(numbers[0])

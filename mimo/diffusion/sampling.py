@@ -130,4 +130,4 @@ class ClipInputs:
 
     def identity(self) -> tuple[Tensor | bytes, ...]:
         """What tells these inputs from others."""
-        return self.condition[0].cross, self.background, self.pose.digest()
+        return self.condition[0].cross, self.background, self.pose.digest(), repr(self.windows).encode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -14,6 +16,9 @@ from mimo.puppet.hands import relaxed
 
 CONTACT = 0.03
 """Height in metres above the lower foot at which a foot hardly counts as standing."""
+SMOOTHING = 1.5
+"""Frames, standard deviation, over which what is added to the driver's translation is smoothed."""
+_REACH = 6
 
 
 @dataclass(frozen=True)
@@ -23,18 +28,31 @@ class Retarget:
     Attributes:
         motion: the driver's.
         body: the character's dressed body at rest, at its size in the scene.
-        offsets: (T, 3) metres, what is added to the driver's translation.
         up: (3,) unit vector away from the ground, camera space.
     """
 
     motion: Motion
     body: BodyModel
-    offsets: np.ndarray
     up: np.ndarray
 
     def vertices(self, frame: int) -> np.ndarray:
         """(V, 3) float32 dressed body in a frame, camera space."""
-        return _posed(self.body, self.motion, frame, self.offsets[frame])
+        return _posed(self.body, self.motion, frame, self.offset(frame))
+
+    def offset(self, frame: int) -> np.ndarray:
+        """(3,) metres, what is added to the driver's translation, smoothed over time.
+
+        Computed when it is asked for: a part of a long clip needs few of them.
+        """
+        near = range(max(0, frame - _REACH), min(len(self.motion), frame + _REACH + 1))
+        offsets = np.array([self._standing(other) for other in near])
+        smooth = gaussian_filter1d(offsets, SMOOTHING, axis=0, mode="nearest", radius=_REACH)
+        return np.asarray(smooth[frame - near.start])
+
+    @cached_property
+    def _standing(self) -> Callable[[int], np.ndarray]:
+        """What puts the standing foot where the driver's is, by frame; the last few are remembered."""
+        return lru_cache(4 * _REACH)(lambda frame: _offset(self.body, self.motion, frame, self.up))
 
     def ground(self, points: np.ndarray) -> float:
         """n . x of the ground under a posed body: the fitted plane, or else its lowest point."""
@@ -54,9 +72,7 @@ def retarget(body: BodyModel, scale: float, motion: Motion) -> Retarget:
     bones = body.rest_bones.copy()
     bones[:, :3, 3] *= scale
     scaled = BodyModel(body.topology, body.rest_vertices * np.float32(scale), bones)
-    up = up_direction(motion)
-    offsets = np.array([_offset(scaled, motion, frame, up) for frame in range(len(motion))])
-    return Retarget(motion, scaled, gaussian_filter1d(offsets, 1.5, axis=0, mode="nearest"), up)
+    return Retarget(motion, scaled, up_direction(motion))
 
 
 def up_direction(motion: Motion) -> np.ndarray:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mimo.character import Character
 from mimo.stage import backend_arguments
-from mimo.synthesis.rendering import make_video
+from mimo.synthesis.parts import Part
+from mimo.synthesis.rendering import make_part, make_video
 from mimo.template import Template
 from mimo.worker.handover import perform
 
@@ -25,15 +26,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="template to use")
     parser.add_argument("--character", type=Path, required=True, metavar="DIR", help="character to use")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.mp4", help="video to write")
+    parser.add_argument(
+        "--part",
+        type=_part,
+        metavar="2/5",
+        help="make only the second of five parts, for mimo.synthesis.join; two files stand beside it",
+    )
     args, backend = backend_arguments(parser, STAGE, "puppet", argv)
     if args.output.suffix.lower() != ".mp4":
         parser.error(f"--output {args.output}: must end in .mp4")
 
     def work() -> None:
         template, character = Template.load(args.template), Character.load(args.character)
-        make_video(template, character, args.output, backend, args.settings)
+        if args.part is None:
+            make_video(template, character, args.output, backend, args.settings)
+        else:
+            make_part(template, character, args.part, args.output, backend, args.settings)
 
     return perform(STAGE, args, argv, work, makes=args.output)
+
+
+def _part(text: str) -> Part:
+    try:
+        return Part.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

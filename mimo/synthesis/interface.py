@@ -2,8 +2,14 @@
 
 A backend is a module of this package with ``class Settings(StageSettings)`` and a function
 ``synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]`` that yields one finished uint8 RGB frame
-of the template's size for each entry of ``job.template.frame_numbers``, and fills in ``job.metrics``,
-``job.warnings`` and ``job.weights`` on the way. Frames stream: a backend must not hold a whole clip.
+of the template's size for each index of ``job.template.frame_numbers`` in ``job.frames``, and fills in
+``job.metrics``, ``job.warnings`` and ``job.weights`` on the way. Frames stream: a backend must not hold a
+whole clip.
+
+A long template is made in parts, each by a job of its own, so what a frame looks like must not depend on
+which other frames are made: what is measured over the clip is measured over the whole template. Where frames
+do depend on those around them, the backend looks beyond its part, and ``Settings.seam_frames`` says over how
+many frames neighbouring parts are to be blended (see `mimo.synthesis.parts`).
 """
 
 from __future__ import annotations
@@ -19,12 +25,18 @@ from mimo.stage import StageSettings
 from mimo.template import Template
 
 
+def seam_frames(settings: StageSettings) -> int:
+    """Frames over which neighbouring parts of a video are blended; 0 where a backend says nothing."""
+    return int(getattr(settings, "seam_frames", 0))
+
+
 @dataclass
 class Job:
-    """One video to make.
+    """One video to make, or a part of it.
 
     Attributes:
         template, character: the inputs, already checked.
+        frames: indices into the template's `frame_numbers`: those to make.
         metrics: numbers a person would judge the result by; filled in by the backend.
         warnings: one sentence each, for the user.
         weights: names in the weights registry of what was loaded.
@@ -32,6 +44,7 @@ class Job:
 
     template: Template
     character: Character
+    frames: range
     metrics: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     weights: list[str] = field(default_factory=list)

@@ -11,33 +11,40 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from mimo.character import Character
 from mimo.compose import Compositor, Scene
-from mimo.composition.regions import Clip, crop, crop_picture, frame_box, in_clips, pad_square, plan_clips
+from mimo.composition.excerpts import clips_within, in_places, places, settled
+from mimo.composition.regions import Clip, crop, crop_picture, frame_box, pad_square, plan_clips
 from mimo.diffusion.memory import GIB, MODES, Choice, Plan, Work, main_memory_mb, needed, plan
 from mimo.diffusion.presets import ApproximationSettings
 from mimo.stage import Rejected, progress
 from mimo.synthesis.interface import Job
 from mimo.template import Template
 from mimo.weights import cache_dir, path, registry
+from mimo.worker.keeping import KeptSettings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mimo.diffusion.excerpts import Excerpt
     from mimo.diffusion.sampling import Sampling
     from mimo.pipeline import MimoPipeline
 
 
 WEIGHTS = "mimo"
 """The published files' folder in the weights registry."""
+_WARM_UP = 24
+"""Frames before a part that are composed, too, where colours are smoothed over time."""
 
 
-class Settings(ApproximationSettings):
+class Settings(ApproximationSettings, KeptSettings):
     """Settings of the mimo backend; the defaults are those of the reference implementation."""
 
     weights: Path | None = Field(
@@ -76,12 +83,15 @@ class Settings(ApproximationSettings):
     vae_batch: int = Field(
         4, ge=1, le=32, description="pictures through the autoencoder at a time, at most; 1 GiB each"
     )
-    keep_loaded: float = Field(
-        60,
-        ge=0,
-        description="seconds that the networks stay loaded for the next clip of the same run; 0: not at all",
-    )
     resume: bool = Field(True, description="an interrupted video goes on from its last finished step")
+    part_context: int = Field(
+        2,
+        ge=0,
+        le=16,
+        description="windows computed beyond each end of a part of a long video, so that parts agree",
+    )
+
+    seam_frames: ClassVar[int] = 4
 
     def weight_files(self) -> dict[str, Path | None]:
         """The published files."""
@@ -115,20 +125,45 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     """
     template = job.template
     improved = settings.composition == "improved"
-    frames = progress(template.frames("sdc"), "boxes", len(template.frame_numbers))
-    boxes = [frame_box(frame) for frame in frames]
+    pictures = progress(template.frames("sdc"), "boxes", len(template.frame_numbers))
+    boxes = [frame_box(picture) for picture in pictures]
     if all(box.empty for box in boxes):
         raise Rejected(f"{template.folder}/sdc.mp4: no body in any frame; run the pose stage again")
     clips = plan_clips(boxes, improved=improved)
     job.metrics["clips"] = len(clips)
-    sizing = _sizing(settings, sum(len(clip.frames) for clip in clips))
+    warm_up = _WARM_UP if improved else 0
+    frames = settled(clips, range(max(0, job.frames.start - warm_up), job.frames.stop))
+    sampling, chosen = _excerpt(settings, clips, frames)
+    sizing = _sizing(settings, len(chosen.places))
     pipeline = _loaded(job, settings, sizing)
+    sampling = replace(sampling, sequential_guidance=sizing.plan.mode.separate_rows)
     job.weights += registry().folders[WEIGHTS]
-    latents = _denoised(job, settings, sizing, pipeline, clips)
-    compositor = Compositor(clips, mode=settings.composition)
-    return compositor.frames(
-        _decoded(job, settings, sizing, pipeline, latents), _scenes(template, with_sdc=improved)
+    latents = _denoised(job, settings, sizing, pipeline, clips, sampling, chosen)
+    compositor = Compositor(clips_within(clips, frames), mode=settings.composition)
+    composed = compositor.frames(
+        _decoded(job, settings, sizing, pipeline, latents[:, :, chosen.own]),
+        _scenes(template, frames, with_sdc=improved),
     )
+    return (picture for number, picture in zip(frames, composed, strict=True) if number in job.frames)
+
+
+def _excerpt(settings: Settings, clips: list[Clip], frames: range) -> tuple[Sampling, Excerpt]:
+    """How the whole sequence is computed, and what of it is needed for some frames."""
+    from mimo.diffusion.excerpts import excerpt
+    from mimo.diffusion.sampling import Sampling
+
+    sampling = Sampling(
+        settings.size,
+        settings.size,
+        guidance_scale=settings.guidance,
+        context_frames=settings.window,
+        context_overlap=min(settings.overlap, settings.window - 1),
+        closed_loop=settings.closed_loop,
+        **settings.approximations(),
+    )
+    windows = sampling.windows(sum(len(clip.frames) for clip in clips))
+    own = places(clips, frames)
+    return sampling, excerpt(windows, own, settings.part_context, closed=settings.closed_loop)
 
 
 def reference_picture(character: Character) -> np.ndarray:
@@ -202,26 +237,23 @@ def _loaded(job: Job, settings: Settings, sizing: _Sizing) -> MimoPipeline:
 
 
 def _denoised(
-    job: Job, settings: Settings, sizing: _Sizing, pipeline: MimoPipeline, clips: list[Clip]
-) -> Any:
-    """Latents of all clips' frames, one after the other, as the reference runs them."""
+    job: Job,
+    settings: Settings,
+    sizing: _Sizing,
+    pipeline: MimoPipeline,
+    clips: list[Clip],
+    sampling: Sampling,
+    chosen: Excerpt,
+) -> Tensor:
+    """Latents of the chosen places of all clips' frames, one after the other, as the reference runs them."""
     import torch
 
-    from mimo.diffusion.sampling import Sampling
+    from mimo.diffusion.excerpts import noise
 
     template = job.template
-    sampling = Sampling(
-        settings.size,
-        settings.size,
-        guidance_scale=settings.guidance,
-        context_frames=settings.window,
-        context_overlap=min(settings.overlap, settings.window - 1),
-        closed_loop=settings.closed_loop,
-        sequential_guidance=sizing.plan.mode.separate_rows,
-        **settings.approximations(),
-    )
-    count = sum(len(clip.frames) for clip in clips)
-    job.metrics["windows"] = len(sampling.windows(count))
+    total = sum(len(clip.frames) for clip in clips)
+    side = settings.size // pipeline.vae_scale_factor
+    job.metrics["windows"] = len(chosen.windows)
     obstacle = pipeline.obstacle_to_fp8() if sampling.fp8 else None
     if obstacle is not None:
         job.warnings.append(obstacle)
@@ -232,10 +264,11 @@ def _denoised(
     with _memory_suffices(settings, sizing):
         latents = pipeline.denoise(
             reference_picture(job.character),
-            _squares(template, "sdc", clips, (0, 0, 0)),
-            _squares(template, "bk", clips, (255, 255, 255)),
+            _squares(template, "sdc", clips, chosen, (0, 0, 0)),
+            _squares(template, "bk", clips, chosen, (255, 255, 255)),
             sampling,
-            generator=torch.Generator().manual_seed(settings.seed),
+            latents=noise(settings.seed, chosen.places, total, side, side),
+            windows=chosen.windows,
             resume_from=_state_file(job, settings, sampling) if settings.resume else None,
         )
     job.metrics["denoising_seconds"] = round(time.perf_counter() - started, 1)
@@ -243,7 +276,7 @@ def _denoised(
 
 
 def _decoded(
-    job: Job, settings: Settings, sizing: _Sizing, pipeline: MimoPipeline, latents: Any
+    job: Job, settings: Settings, sizing: _Sizing, pipeline: MimoPipeline, latents: Tensor
 ) -> Iterator[np.ndarray]:
     """The latents' frames, float32 in [0, 1]."""
     import torch
@@ -280,18 +313,18 @@ def _memory_suffices(settings: Settings, sizing: _Sizing) -> Iterator[None]:
 
 
 def _squares(
-    template: Template, name: str, clips: list[Clip], colour: tuple[int, int, int]
+    template: Template, name: str, clips: list[Clip], chosen: Excerpt, colour: tuple[int, int, int]
 ) -> Iterator[np.ndarray]:
-    """A video's frames clip after clip, cropped to the clip's box and padded to a square."""
-    for clip, frame in in_clips(template.frames(name), clips):
+    """A video's frames at the chosen places, cropped to their clip's box and padded to a square."""
+    for clip, frame in in_places(template, name, clips, chosen.places):
         yield pad_square(crop(frame, clip.box), colour)[0]
 
 
-def _scenes(template: Template, *, with_sdc: bool) -> Iterator[Scene]:
-    """The template's frames for the composition, in order."""
-    occluders = template.frames("occ") if template.has_occluder else None
-    codes = template.frames("sdc") if with_sdc else None
-    for background, video in zip(template.frames("bk"), template.frames("vid"), strict=True):
+def _scenes(template: Template, frames: range, *, with_sdc: bool) -> Iterator[Scene]:
+    """Some of the template's frames for the composition, in order."""
+    occluders = template.frames("occ", frames) if template.has_occluder else None
+    codes = template.frames("sdc", frames) if with_sdc else None
+    for background, video in zip(template.frames("bk", frames), template.frames("vid", frames), strict=True):
         yield Scene(
             background,
             video,
@@ -301,7 +334,8 @@ def _scenes(template: Template, *, with_sdc: bool) -> Iterator[Scene]:
 
 
 def _state_file(job: Job, settings: Settings, sampling: Sampling) -> Path:
-    """Where an interrupted video's state waits: one file for each template, character and settings."""
+    """Where an interrupted video's state waits: one file for each template, part, character and settings."""
     folders = f"{job.template.folder.resolve()} {job.character.folder} {settings.seed} {sampling}"
+    folders += f" {job.frames}"
     name = hashlib.sha256(folders.encode()).hexdigest()[:16]
     return cache_dir() / "interrupted" / f"{name}.safetensors"

@@ -80,7 +80,7 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
         "grain": round(scene.grain, 2),
         "size": round(scale, 3),
     }
-    return _frames(template, actor, _dressed_texture(job.character, puppet, scene, settings), scene, settings)
+    return _frames(job, actor, _dressed_texture(job.character, puppet, scene, settings), scene, settings)
 
 
 def _motion(template: Template) -> Motion:
@@ -127,41 +127,58 @@ def _dressed_texture(character: Character, puppet: Puppet, scene: Scene, setting
 
 
 def _frames(
-    template: Template, actor: Retarget, texture: np.ndarray, scene: Scene, settings: Settings
+    job: Job, actor: Retarget, texture: np.ndarray, scene: Scene, settings: Settings
 ) -> Iterator[np.ndarray]:
     """Draw and composite frame by frame."""
-    motion = actor.motion
+    template, motion = job.template, actor.motion
     light = settings.relight * scene.light
     renderer = Renderer(actor.body, texture, motion.camera, settings.samples)
-    blur: float | None = None if settings.sharpness == "scene" else 0.0
-    seen = np.flatnonzero(motion.visible)
+    present = _present(motion, template)
+    in_scene = settings.sharpness == "scene"
+    blur = 0.0
+    if in_scene:
+        whole_clip = (number for number in template.frame_numbers.tolist() if number in present)
+        blur = _matching_blur((renderer.draw(actor.vertices(number), light) for number in whole_clip), scene)
     shadow_feet = feet(actor.body)
-    occluders = template.frames("occ") if template.has_occluder else None
+    span = job.frames
+    occluders = template.frames("occ", span) if template.has_occluder else None
     for number, frame, background in zip(
-        template.frame_numbers.tolist(), template.frames("vid"), template.frames("bk"), strict=True
+        template.frame_numbers[span.start : span.stop].tolist(),
+        template.frames("vid", span),
+        template.frames("bk", span),
+        strict=True,
     ):
         occluder = next(occluders) if occluders is not None else None
         result = background.copy()
-        # Before it first appears and after it left, a person can only be behind something.
-        present = len(seen) and (occluder is not None or seen[0] <= number <= seen[-1])
-        points = actor.vertices(number)
-        layer = renderer.draw(points, light) if present else None
-        if layer is not None:
-            if blur is None:
-                blur = _matching_blur(layer, scene)
+        points = actor.vertices(number) if number in present else None
+        layer = renderer.draw(points, light) if points is not None else None
+        if points is not None and layer is not None:
             if settings.shadow > 0:
                 ground = actor.ground(points)
                 shadow = contact_shadow(points, shadow_feet, actor.up, ground, motion.camera)
                 _darken(result, shadow, settings.shadow)
-            noise = scene.grain if settings.sharpness == "scene" else 0.0
-            _put(result, layer.blurred(blur), noise, number)
+            _put(result, layer.blurred(blur), scene.grain if in_scene else 0.0, number)
         if occluder is not None:
             _put_back(result, frame, occluder)
         yield result
 
 
-def _matching_blur(layer: Layer, scene: Scene) -> float:
-    """Blur of the layer, in pixels, that makes it as soft as the scene."""
+def _present(motion: Motion, template: Template) -> range:
+    """Frames in which the character may be seen.
+
+    Before it first appears and after it left, a person can only be behind something.
+    """
+    seen = np.flatnonzero(motion.visible)
+    if not len(seen):
+        return range(0)
+    return range(len(motion)) if template.has_occluder else range(seen[0], seen[-1] + 1)
+
+
+def _matching_blur(layers: Iterator[Layer | None], scene: Scene) -> float:
+    """Blur, in pixels, that makes a clip's first layer as soft as the scene."""
+    layer = next((layer for layer in layers if layer is not None), None)
+    if layer is None:
+        return 0.0
     solid = cv2.erode((layer.alpha > 0.99).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     image = np.clip(layer.colour, 0, 255).astype(np.uint8)
     return blur_to_match(image, solid, scene.sharpness)

@@ -1,10 +1,12 @@
-"""From a template, a character and a backend to a finished video with its record."""
+"""From a template, a character and a backend to a finished video, or a part of one, with its record."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
@@ -12,12 +14,14 @@ import numpy as np
 
 from mimo import weights
 from mimo.character import Character
-from mimo.files import remove, sha256
+from mimo.closed_groups import GroupWriter
+from mimo.files import remove, sha256, whole_file, write_json
 from mimo.stage import Rejected, StageSettings, progress, write_record
-from mimo.synthesis.interface import Job
+from mimo.synthesis.interface import Job, seam_frames
+from mimo.synthesis.parts import Part, PartFiles, PartRecord, Span
 from mimo.synthesis.quality import scene_change
 from mimo.template import Template
-from mimo.video import VideoError, VideoWriter
+from mimo.video import VideoError
 
 
 def make_video(
@@ -34,44 +38,137 @@ def make_video(
     Raises:
         Rejected: template or character cannot be used by this backend.
     """
-    record = output.with_suffix(".json")
-    remove(record)
-    job = Job(template, character)
-    started, processor = time.perf_counter(), time.process_time()
-    frames = backend.synthesise(job, settings)
-    total = len(template.frame_numbers)
+    remove(output.with_suffix(".json"))
+    job = Job(template, character, range(len(template.frame_numbers)))
+    frames = _rendered(job, backend, settings)
+    with result_writer(template, output) as writer:
+        for frame in frames:
+            writer.write(frame)
+    write_result_record(job, output, backend, settings)
+
+
+def make_part(
+    template: Template,
+    character: Character,
+    part: Part,
+    output: Path,
+    backend: ModuleType,
+    settings: StageSettings,
+) -> None:
+    """Make one part of a video, to be joined by `mimo.synthesis.join`.
+
+    Args:
+        template, character, backend, settings: as for `make_video`; of the whole video.
+        part: which one.
+        output: ``.mp4`` file of the part; two more stand beside it, see `mimo.synthesis.parts`.
+
+    Raises:
+        Rejected: as `make_video`.
+    """
+    files, total = PartFiles(output), len(template.frame_numbers)
+    remove(files.record)
+    span = Span.of(part, total, seam_frames(settings))
+    job = Job(template, character, span.rendered)
+    frames = _rendered(job, backend, settings) if span.own else iter(())
+    head = list(islice(frames, span.head))
+    coded = len(span.own) - span.head
+    if coded:
+        with (
+            _readable(),
+            GroupWriter(output, rate(template), first=span.own.start + span.head) as writer,
+        ):
+            for frame in islice(frames, coded):
+                writer.write(frame)
+    else:
+        with whole_file(output):
+            pass
+    files.write_edges(head, list(frames))
+    record = PartRecord(
+        part=str(part),
+        frames=(span.own.start, span.own.stop),
+        total=total,
+        template=template.name,
+        character=character.name,
+        backend=backend_name(backend),
+        settings=settings.model_dump(mode="json"),
+        metrics=job.metrics,
+        warnings=job.warnings,
+        weights=job.weights,
+        video_sha256=sha256(files.video),
+        edges_sha256=sha256(files.edges),
+    )
+    write_json(files.record, record.model_dump(mode="json"))
+
+
+@contextmanager
+def result_writer(template: Template, output: Path) -> Iterator[GroupWriter]:
+    """Writer of a whole video with its template's sound.
+
+    Raises:
+        Rejected: it cannot be written.
+    """
     clip = template.videos["vid"]
     start = float(template.frame_numbers[0] / clip.info.fps)
-    try:
-        with VideoWriter(output, _rate(template), audio_from=clip.path, audio_start=start) as writer:
-            for frame in progress(_even(frames), "synthesis", total):
-                writer.write(frame)
-    except VideoError as error:
-        raise Rejected(str(error)) from None
-    job.metrics["frames"] = writer.frames_written
-    job.metrics["seconds_per_frame"] = round((time.perf_counter() - started) / total, 4)
-    job.metrics["cpu_seconds_per_frame"] = round((time.process_time() - processor) / total, 4)
-    job.metrics["scene_change"] = scene_change(template, output)
+    with (
+        _readable(),
+        GroupWriter(output, rate(template), audio_from=clip.path, audio_start=start) as writer,
+    ):
+        yield writer
+
+
+def write_result_record(job: Job, output: Path, backend: ModuleType, settings: StageSettings) -> None:
+    """Write the record of a video that is whole."""
+    job.metrics["scene_change"] = scene_change(job.template, output)
     write_record(
-        record,
+        output.with_suffix(".json"),
         stage="synthesis",
-        backend=backend.__name__.rpartition(".")[2].replace("_", "-"),
+        backend=backend_name(backend),
         settings=settings,
         metrics=job.metrics,
         warnings=job.warnings,
         weights=job.weights,
-        template=template.name,
-        character=character.name,
+        template=job.template.name,
+        character=job.character.name,
         licences={name: weights.licence(name).model_dump(mode="json") for name in job.weights},
         video_sha256=sha256(output),
     )
 
 
-def _rate(template: Template) -> Fraction:
+def backend_name(backend: ModuleType) -> str:
+    """A backend's name in the configuration."""
+    return backend.__name__.rpartition(".")[2].replace("_", "-")
+
+
+def rate(template: Template) -> Fraction:
     """Frame rate of the result: the template's own exact rate unless its config asks for another."""
     own = template.info.fps
     wanted = template.config.fps
     return own if abs(float(own) / wanted - 1) < 1e-3 else Fraction(wanted).limit_denominator(1001)
+
+
+def _rendered(job: Job, backend: ModuleType, settings: StageSettings) -> Iterator[np.ndarray]:
+    """A job's frames, exactly as many as it asks for; with the last one, the time they took is noted."""
+    started, processor = time.perf_counter(), time.process_time()
+    made = backend.synthesise(job, settings)
+    count = 0
+    for frame in progress(_even(made), "synthesis", len(job.frames)):
+        count += 1
+        if count == len(job.frames):
+            job.metrics["frames"] = count
+            job.metrics["seconds_per_frame"] = round((time.perf_counter() - started) / count, 4)
+            job.metrics["cpu_seconds_per_frame"] = round((time.process_time() - processor) / count, 4)
+        yield frame
+    if count != len(job.frames):
+        raise RuntimeError(f"backend {backend_name(backend)} made {count} frames of {len(job.frames)}")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say of a video that cannot be written why, and no more."""
+    try:
+        yield
+    except VideoError as error:
+        raise Rejected(str(error)) from None
 
 
 def _even(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
