@@ -125,9 +125,9 @@ def test_report(project):
     assert "1 of 4 | videos done" in shown
     assert "1 of 4 | results done" in shown
     failures = shown[: shown.index("Videos and results")]
-    assert "nobody | video, stage segmentation | REJECTED: vid.mp4: no person; take another video" in failures
+    assert "segmentation | REJECTED: vid.mp4: no person; take another video | nobody | log" in failures
     assert "snakemake --cores all -- templates/nobody/records/segmentation.json" in failures
-    assert '<b>"spoiled"<-b> | video, stage ingest | OSError: disk <full>' in failures
+    assert 'ingest | OSError: disk <full> | <b>"spoiled"<-b> | log' in failures
     assert "video nobody failed at segmentation" in shown  # of the result that needs it
     assert "2.5 s" in shown  # a template is made at 20 s / 8 frames
     assert "error.mean_px | 1.235" in shown

@@ -24,12 +24,13 @@ from mimo.report.flags import CHECKS
 from mimo.report.media import Media, media_of, renew, result_video
 from mimo.report.outcomes import Item, outcomes
 from mimo.report.previews import Size, fitting_size
-from mimo.report.rows import DEFAULT_CONFIG, KINDS, STATES, Row, command_again, table_rows
+from mimo.report.rows import DEFAULT_CONFIG, KINDS, STATES, Row, command_again, failures, table_rows
 from mimo.stages import STAGES
 
 BUDGET = 60_000_000
 """Bytes of the page at most: more than a browser opens at ease."""
-SHOWN_FAILURES = 12
+SHOWN_NAMES = 24
+"""Names of a kind of failure that are seen without unfolding."""
 LOG_LINES, LOG_BYTES = 14, 3000
 PARTS = Path(__file__).parent / "html"
 
@@ -123,8 +124,9 @@ class _Page:
             script_hash=Markup(_hash((PARTS / "page.js").read_text())),
             tiles=_tiles(rows),
             cautions=cautions(used_models(row.item for row in rows)),
-            failed=[row for row in rows if row.state == "failed"],
-            shown_failures=SHOWN_FAILURES,
+            failures=failures(rows),
+            failed=sum(row.state == "failed" for row in rows),
+            shown=SHOWN_NAMES,
             again=self._again,
             kinds={kind: count for kind in KINDS if (count := sum(row.item.kind == kind for row in rows))},
             states={state: count for state in STATES if (count := sum(row.state == state for row in rows))},
@@ -143,7 +145,7 @@ class _Page:
             pictures=[(caption, kept.address()) for caption, kept in media.pictures],
             problems=problems,
             links=list(self._links(row)),
-            again=self._again(row),
+            again=self._again([row]) if row.item.failure else "",
             tail=_tail(log) if log else "",
         )
 
@@ -186,9 +188,8 @@ class _Page:
             if outcome.log:
                 yield f"log: {outcome.stage}", self._link(outcome.log)
 
-    def _again(self, row: Row) -> str:
-        failure = row.item.failure
-        return command_again(self._project, row.item, failure, self._configfiles) if failure else ""
+    def _again(self, rows: Iterable[Row]) -> str:
+        return command_again(self._project, rows, self._configfiles)
 
     def _link(self, target: Path) -> str:
         """Address of a file relative to the page's folder."""

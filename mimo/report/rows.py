@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mimo.project import Project
 from mimo.report.flags import Flag, flags
-from mimo.report.outcomes import Item, StageOutcome, State, verdict
+from mimo.report.outcomes import Item, State, verdict
 
-STATES: tuple[State, ...] = ("failed", "running", "blocked", "waiting", "done")
+STATES: tuple[State, ...] = ("failed", "running", "done", "waiting", "blocked")
 KINDS = ("result", "video", "template", "character")
 DEFAULT_CONFIG = Path("config.yaml")
 
@@ -69,15 +69,19 @@ class Row:
 
 
 def table_rows(items: Iterable[Item]) -> list[Row]:
-    """A row for each item: failures first, then what is unfinished, then what is flagged, else by name."""
+    """A row for each item: results first, and of each kind first what failed, is unfinished or flagged."""
     known: dict[tuple[str, str], Item] = {(item.kind, item.name): item for item in items}
     rows = [_row(item, known) for item in known.values()]
     return sorted(
         rows,
         key=lambda row: (
-            STATES.index(row.state), KINDS.index(row.item.kind), not row.flags, row.title, row.item.character
+            KINDS.index(row.item.kind),
+            STATES.index(row.state),
+            not row.flags,
+            row.title,
+            row.item.character,
         ),
-    )  # fmt: skip
+    )
 
 
 def _row(item: Item, known: Mapping[tuple[str, str], Item]) -> Row:
@@ -99,16 +103,48 @@ def made_file(project: Project, item: Item, stage: str) -> Path:
     return folder / "config.json" if stage == "template" else folder / "records" / f"{stage}.json"
 
 
-def command_again(project: Project, item: Item, outcome: StageOutcome, configfiles: Iterable[Path]) -> str:
-    """Command line that makes one stage of an item again, with what it needs.
+@dataclass(frozen=True)
+class Failure:
+    """Rows that failed at the same stage for the same reason.
+
+    Attributes:
+        stage: key of `STAGES`.
+        reason: with ``…`` in the place of each row's own name, where there are several.
+        rows: in the order of the table.
+    """
+
+    stage: str
+    reason: str
+    rows: list[Row]
+
+
+def failures(rows: Iterable[Row]) -> list[Failure]:
+    """What failed, the most frequent reason first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.item.failure:
+            own = sorted({row.item.template, row.item.character, row.item.name} - {""}, key=len, reverse=True)
+            reason = row.reason
+            for name in own:
+                reason = reason.replace(name, "…")
+            groups.setdefault((row.item.failure.stage, reason), []).append(row)
+    found = [
+        Failure(stage, reason if len(those) > 1 else those[0].reason, those)
+        for (stage, reason), those in groups.items()
+    ]
+    return sorted(found, key=lambda failure: -len(failure.rows))
+
+
+def command_again(project: Project, rows: Iterable[Row], configfiles: Iterable[Path]) -> str:
+    """Command line that makes the failed stages of some rows again, with what they need.
 
     Args:
         project: the run.
-        item: the item.
-        outcome: its stage.
+        rows: rows that failed.
         configfiles: configuration files of the run; the usual one need not be named.
     """
     named = [str(path) for path in configfiles if path.resolve() != DEFAULT_CONFIG.resolve()]
-    target = str(made_file(project, item, outcome.stage))
+    pairs = [(row.item, row.item.failure) for row in rows]
+    targets = [str(made_file(project, item, failure.stage)) for item, failure in pairs if failure]
     options = ["--configfile", *named] if named else []
-    return shlex.join(["snakemake", "--cores", "all", *options, "--", target])
+    return shlex.join(["snakemake", "--cores", "all", *options, "--", *targets])

@@ -5,7 +5,7 @@
   const items = [...table.querySelectorAll(":scope > tbody")];
   const form = document.querySelector(".controls");
   const search = document.getElementById("search");
-  const STATES = ["failed", "running", "blocked", "waiting", "done"];
+  const STATES = ["failed", "running", "done", "waiting", "blocked"];
   const original = new Map(items.map((item, place) => [item, place]));
   const texts = new Map(items.map((item) => [item, item.rows[0].textContent.toLowerCase()]));
   document.documentElement.classList.add("js");
