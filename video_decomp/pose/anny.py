@@ -7,7 +7,7 @@ solved by Gauss-Newton over whole windows of the clip, so that motion is smooth 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from mimo.body.model import WEIGHTS, Topology
 from mimo.body.motion import Motion
 from mimo.stage import StageSettings
-from mimo.video import VideoReader
+from mimo.video import KEY_FRAME_INTERVAL, VideoReader
 from video_decomp.blazepose import LandmarkNetwork
 from video_decomp.pose.fit import ClipFit, Plan
 from video_decomp.pose.ground import ground_plane, sole_depth
@@ -29,7 +29,7 @@ from video_decomp.pose.observations import Observations, mask_box, observe
 from video_decomp.pose.skeleton import UP, Skeleton
 from video_decomp.segments.part import Part
 
-LOOKED_AT = 4
+LOOKED_AT = 8
 """In a survey of a long video, so many frames are looked at for each that the person's build is fitted to."""
 
 
@@ -100,7 +100,7 @@ def survey(frames: VideoReader, masks: VideoReader, settings: Settings) -> dict[
     count = min(len(there), LOOKED_AT * settings.shape_frames)
     places = np.linspace(0, max(0, len(there) - 1), count).round().astype(int).tolist()
     chosen = [there[place] for place in places] or [0]
-    pairs = ((frames.frame(index), masks.frame(index)) for index in chosen)
+    pairs = zip(picked(frames, chosen), picked(masks, chosen), strict=True)
     network = LandmarkNetwork(settings.network, settings.threads)
     fit = _prepared(pairs, float(frames.info.fps), settings, network)
     return {
@@ -108,6 +108,17 @@ def survey(frames: VideoReader, masks: VideoReader, settings: Settings) -> dict[
         "world_lengths": fit.world_lengths,
         "scale": np.array(fit.observations.scale),
     }
+
+
+def picked(video: VideoReader, chosen: list[int]) -> Iterator[np.ndarray]:
+    """Some frames of a video, ascending: read in one pass, or each by itself where they are far apart."""
+    if chosen[-1] - chosen[0] > len(chosen) * KEY_FRAME_INTERVAL:
+        yield from (video.frame(index) for index in chosen)
+        return
+    wanted = set(chosen)
+    for index, image in enumerate(video.frames(chosen[0], chosen[-1] + 1), chosen[0]):
+        if index in wanted:
+            yield image
 
 
 def _prepared(
