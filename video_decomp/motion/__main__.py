@@ -19,6 +19,7 @@ from video_decomp.motion.grounding import on_ground
 from video_decomp.motion.interface import SkeletonMotion, Source
 from video_decomp.motion.measures import foot_metrics
 from video_decomp.motion.reading import read_motion
+from video_decomp.motion.rest_pose import with_standing_rest
 from video_decomp.motion.retarget import retarget
 from video_decomp.motion.targets import rig_of
 from video_decomp.motion.timing import resampled
@@ -88,7 +89,7 @@ def make(path: Path, folder: Path, name: str, settings: Settings) -> None:
     Raises:
         Rejected: the file cannot be read or used.
     """
-    source = read_motion(path, settings)
+    source = with_standing_rest(read_motion(path, settings))
     part = resampled(source, settings.fps, settings.start, settings.end, settings.speed)
     if len(part) * settings.loop > LONGEST:
         raise Rejected(
