@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -163,3 +164,38 @@ def survey_digest(project: Project, stage: str, name: str) -> str:
 def join_digest(layer: str) -> str:
     """Digest of the code that joins a layer (a module of ``video_decomp.segments``), or cuts."""
     return fingerprint(f"video_decomp.segments.{layer}")
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """A job on the way to a stage's result for a divided video, beside the one that joins the segments.
+
+    Attributes:
+        label: what to call it, such as ``segment 003``.
+        log: its log; `usage`: its resource measurement.
+        proof: the file that shows that it is done.
+    """
+
+    label: str
+    log: Path
+    usage: Path
+    proof: Path
+
+
+def segment_jobs(project: Project, stage: str, name: str) -> list[SegmentJob]:
+    """Jobs of a stage on the segments of a video, and those they need; none if it is not divided."""
+    if stage not in DIVIDED_STAGES or not is_divided(project, stage, name):
+        return []
+    logs, templates = project.config.logs, project.config.templates
+    jobs = []
+    if surveys(project, stage, name):
+        base = logs / stage / name / FOLDER
+        proof = templates / name / FOLDER / f"{stage}.npz"
+        jobs.append(SegmentJob("survey", base / "survey.log", base / "survey.tsv", proof))
+    for index, part in enumerate(part_names(project, name)):
+        makes = {"segment": "segment.json", stage: f"records/{stage}.json"}
+        for rule, proof_name in makes.items():
+            base = logs / rule / f"{part}.log"
+            proof = templates / part / proof_name
+            jobs.append(SegmentJob(f"segment {index:03}", base, base.with_suffix(".tsv"), proof))
+    return jobs

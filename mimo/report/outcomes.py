@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from mimo.project import Project
 from mimo.run_lock import is_running
+from mimo.segments import segment_jobs
 
 VIDEO_STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting", "template")
 LOG_TAIL = 16_000
@@ -142,19 +143,26 @@ def _finished(folder: Path, stage: str) -> tuple[Path, Path]:
 def _outcome(project: Project, stage: str, name: str, record: Path, proof: Path) -> StageOutcome:
     base = project.config.logs / stage
     log = base / f"{name}.log"
-    usage = _usage(base / f"{name}.tsv")
+    jobs = segment_jobs(project, stage, name)
+    usage = _summed([_usage(base / f"{name}.tsv"), *(_usage(job.usage) for job in jobs)])
     there = log if log.is_file() else None
     if proof.is_file() and record.is_file():
         try:
             return StageOutcome(stage, "done", "", dict(json.loads(record.read_bytes())), *usage, log=there)
         except (ValueError, TypeError):
             return StageOutcome(stage, "failed", f"{record}: damaged; delete it and run again", log=there)
-    if there is None:
+    unfinished = [
+        (f"{job.label}: ", job.log) for job in jobs if job.log.is_file() and not job.proof.is_file()
+    ]
+    logs = unfinished + ([("", log)] if there else [])
+    if not logs:
         return StageOutcome(stage, "waiting")
-    reason = why_failed(log)
-    if not reason and is_running(Path.cwd()):
-        return StageOutcome(stage, "running", log=there)
-    return StageOutcome(stage, "failed", reason or STOPPED, log=there)
+    for label, one in logs:
+        if reason := why_failed(one):
+            return StageOutcome(stage, "failed", label + reason, log=one)
+    if is_running(Path.cwd()):
+        return StageOutcome(stage, "running", log=logs[0][1])
+    return StageOutcome(stage, "failed", logs[0][0] + STOPPED, log=logs[0][1])
 
 
 def why_failed(log: Path) -> str:
@@ -173,6 +181,16 @@ def why_failed(log: Path) -> str:
     if "Traceback (most recent call last)" in text or any(": error: " in line for line in lines[-1:]):
         return lines[-1]
     return ""
+
+
+def _summed(
+    usages: list[tuple[float | None, float | None]],
+) -> tuple[float | None, float | None]:
+    """Wall seconds of several jobs together, and their highest peak of megabytes; None if unknown."""
+    seconds, megabytes = (
+        [value for value in column if value is not None] for column in zip(*usages, strict=True)
+    )
+    return (sum(seconds) if seconds else None), max(megabytes, default=None)
 
 
 def _usage(path: Path) -> tuple[float | None, float | None]:

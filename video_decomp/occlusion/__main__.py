@@ -12,6 +12,7 @@ from mimo.stage import Rejected, backend_arguments, progress, write_record
 from mimo.video import VideoReader, VideoWriter
 from mimo.worker.handover import perform
 from video_decomp.masked_video import open_masked_video
+from video_decomp.occlusion.interface import Occlusion
 from video_decomp.occlusion.measures import LayerMeasures
 
 STAGE = "video_decomp.occlusion"
@@ -35,7 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         frames, masks = open_masked_video(template)
         motion = load_motion(template / "motion.npz", frames)
         output = template / "occ.mp4"
-        found = backend.find_occluders(frames, masks, motion, settings)
+        if motion.visible.any():
+            found = backend.find_occluders(frames, masks, motion, settings)
+        else:
+            found = Occlusion([], iter(()))
         measures = LayerMeasures()
         if found.occluders:
             with VideoWriter(output, frames.info.fps, kind="mask") as writer:

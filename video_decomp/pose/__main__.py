@@ -14,8 +14,11 @@ from mimo.stage import backend_arguments, progress, write_record
 from mimo.video import VideoReader, VideoWriter
 from mimo.worker.handover import perform
 from video_decomp.masked_video import open_masked_video
+from video_decomp.pose.interface import NobodySeen
 from video_decomp.pose.render import Coverage, motion_code
+from video_decomp.pose.unseen import nobody, write_drawing
 from video_decomp.sam2.streams import ahead
+from video_decomp.segments.part import add_survey_argument, is_segment, known_of_whole
 
 STAGE = "video_decomp.pose"
 DECODED_AHEAD = 8
@@ -28,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         description="Fit a body to a template's video: writes motion.npz, sdc.mp4 and records/pose.json.",
     )
     parser.add_argument("--template", type=Path, required=True, help="folder with vid.mp4 and mask.mp4")
+    add_survey_argument(parser)
     args, backend = backend_arguments(parser, STAGE, "anny", argv)
     template: Path = args.template
     record = template / "records" / "pose.json"
@@ -36,7 +40,15 @@ def main(argv: list[str] | None = None) -> int:
         started = time.perf_counter()
         frames, masks = open_masked_video(template)
         pairs = progress(masked_frames(frames, masks), "pose", len(frames))
-        estimate = backend.estimate(pairs, float(frames.info.fps), args.settings)
+        told = known_of_whole(template, args.survey)
+        try:
+            estimate = backend.estimate(pairs, float(frames.info.fps), args.settings, **told)
+        except NobodySeen:
+            if not is_segment(template):
+                raise
+            estimate = nobody(frames.info)
+        if is_segment(template):
+            write_drawing(estimate, template)
         estimate.motion.save(template / "motion.npz")
         coverage = Coverage()
         with VideoWriter(template / "sdc.mp4", frames.info.fps) as writer:
