@@ -10,11 +10,11 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
 
 from mimo.runtime_folder import runtime_folder
 
@@ -76,7 +76,7 @@ def _number(device: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _first_free(files: dict[str, TextIO]) -> str:
+def _first_free(files: Mapping[str, IO[Any]]) -> str:
     """Lock one of some files, as soon as one is free; its name."""
     told = False
     while True:

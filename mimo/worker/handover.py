@@ -29,6 +29,7 @@ from mimo.resources import USUAL, clip_of_template, demand
 from mimo.runtime_folder import runtime_folder
 from mimo.stage import EXIT_FAULT, EXIT_REJECTED, Rejected, run
 from mimo.worker.keeping import is_worker
+from mimo.worker.room import make_room
 from mimo.worker.sockets import Order, card, connect, folder_lock
 
 _ATTEMPTS = 3
@@ -69,9 +70,10 @@ def perform(
     served, keep_loaded = run_to_serve(), getattr(args.settings, "keep_loaded", 0)
     try:
         with held_gpu(getattr(args.settings, "device", "cpu")) as held, _seen(held):
-            if not keep_loaded or served is None:
-                return run(work, makes)
             order = _order(stage, args, sys.argv[1:] if argv is None else argv, keep_loaded)
+            if not keep_loaded or served is None:
+                make_room(order)
+                return run(work, makes)
             return hand_over(order, f"{stage} {args.backend}", served, held.lock)
     except Rejected as error:
         print(f"REJECTED: {error}", file=sys.stderr)

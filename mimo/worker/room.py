@@ -1,7 +1,7 @@
 """Workers that wait make room for a job: loaded networks of several stages must not pile up.
 
-Before a job begins, its worker looks whether the memory that the job asks for is free: on its GPU, and in the
-computer (or the part of it that a cluster's scheduler or a container allows). If it is not, other workers
+Before a job begins, its process looks whether the memory that the job asks for is free: on its GPU, and in
+the computer (or the part of it that a cluster's scheduler or a container allows). If it is not, other workers
 that have nothing to do are asked to end, those that have waited longest first, until it is. Workers at work
 stay.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from mimo.runtime_folder import runtime_folder
 from mimo.worker.sockets import LEAVE, Order, card, connect
 
 # Seconds within which a worker that waits answers; one at work does not.
@@ -25,20 +26,19 @@ _ANSWER = 2.0
 _END = 20.0
 
 
-def make_room(order: Order, own: Path) -> None:
-    """Let others that wait end, as far as a job needs their memory.
+def make_room(order: Order, own: Path | None = None) -> None:
+    """Let workers that wait end, as far as a job needs their memory.
 
     Args:
         order: the job.
-        own: socket of this worker.
+        own: socket of the worker that does it, if one does.
     """
     _ask(own, f"{card()}-*.socket", order.gpu_mem_mb, gpu_mb_left)
     _ask(own, "*.socket", order.mem_mb, main_mb_left)
 
 
-def _ask(own: Path, which: str, needed: int, left: Callable[[], float]) -> None:
-    if not needed or not (others := [path for path in own.parent.glob(which) if path != own]):
-        return
+def _ask(own: Path | None, which: str, needed: int, left: Callable[[], float]) -> None:
+    others = [path for path in runtime_folder().glob(which) if path != own] if needed else []
     for path in sorted(others, key=_last_used):
         if left() >= needed:
             return

@@ -18,9 +18,10 @@ import numpy as np
 from pydantic import Field
 
 from mimo.files import sha256
-from mimo.stage import StageSettings, progress
+from mimo.stage import progress
 from mimo.video import VideoReader
 from mimo.weights import path, registry
+from mimo.worker.keeping import KeptSettings, kept
 from video_decomp.inpainting.interface import Outcome, blend, in_pixels, soft_mask
 from video_decomp.propainter.clip import Crop, MaskedClip, crop_around, hole
 from video_decomp.propainter.shots import scan
@@ -33,7 +34,7 @@ WEIGHTS = "propainter"
 """The published files' folder in the weights registry."""
 
 
-class Settings(StageSettings):
+class Settings(KeptSettings):
     """Settings of the propainter backend; lengths are pixels at a short side of 720."""
 
     weights: Path | None = Field(
@@ -133,12 +134,12 @@ class _Painter:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _fills(self, number: int, clip: MaskedClip) -> Fills:
-        from video_decomp.propainter.fills import Engine, Fills, Holes
+        from video_decomp.propainter.fills import Fills, Holes
 
         settings = self._settings
         if self._engine is None:
             weights = path(WEIGHTS, settings.weights)
-            self._engine = Engine(weights, settings.iterations, settings.device, settings.precision)
+            self._engine = _engine(weights, settings.iterations, settings.device, settings.precision)
             self._inputs = {reader.path.name: sha256(reader.path) for reader in (self._frames, self._masks)}
             self.metrics["device"] = str(self._engine.device)
         reach = self._margin + self._feather
@@ -163,3 +164,10 @@ class _Painter:
         inside = (slice(crop.height), slice(crop.width))
         painted[crop.box] = blend(frame[crop.box], part[inside], weight[inside])
         return painted
+
+
+@kept
+def _engine(weights: Path, iterations: int, device: str, precision: str) -> Engine:
+    from video_decomp.propainter.fills import Engine
+
+    return Engine(weights, iterations, device, precision)

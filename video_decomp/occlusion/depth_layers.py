@@ -19,6 +19,7 @@ from mimo import weights
 from mimo.body.motion import Motion
 from mimo.device import DEVICE, PRECISION, Precision, resolve
 from mimo.video import VideoReader
+from mimo.worker.keeping import KeptSettings
 from video_decomp.occlusion.interface import Occlusion
 from video_decomp.occlusion.layering import Drawing, Networks, Seed, find_layers, soften_by_colours
 from video_decomp.occlusion.layers import LayerRules
@@ -30,7 +31,7 @@ DEPTH = {"small": "depth-anything-v2-small", "large": "depth-anything-v2-large"}
 """Names in the weights registry."""
 
 
-class Settings(LayerRules, MaskSettings):
+class Settings(LayerRules, MaskSettings, KeptSettings):
     """Settings of the depth-layers backend."""
 
     depth: Literal["small", "large"] = Field(
@@ -117,18 +118,17 @@ def load(places: dict[str, Path], settings: Settings) -> tuple[Networks, Drawing
     from video_decomp.occlusion.automatic_masks import AutomaticMasks, prompted
     from video_decomp.sam2.loading import load_image_network, load_matting, load_video_network
     from video_decomp.sam2.matting import EdgeMatter
-    from video_decomp.sam2.network import prepared
+    from video_decomp.sam2.network import loaded
     from video_decomp.sam2.tracker import VideoTracker
 
     name, dtype = resolve(settings.device, settings.precision)
     device = torch.device(name)
-    depth = DepthNetwork(
-        prepared(load_depth(places[DEPTH[settings.depth]]), device, dtype), settings.depth_side
-    )
+    depth_network = loaded(load_depth, places[DEPTH[settings.depth]], device, dtype)
+    depth = DepthNetwork(depth_network, settings.depth_side)
     # SAM 2 was trained and is released for bfloat16; its memories leave the range of float16.
     sam_dtype = torch.bfloat16 if dtype == torch.float16 else dtype
-    model = prepared(load_video_network(places[settings.sam2]), device, sam_dtype)
-    asked = prepared(load_image_network(places[SAM]), device, sam_dtype) if SAM in places else model
+    model = loaded(load_video_network, places[settings.sam2], device, sam_dtype)
+    asked = loaded(load_image_network, places[SAM], device, sam_dtype) if SAM in places else model
     tracker = VideoTracker(model, settings.tracker_batch)
 
     def follow(video: VideoReader, seeds: list[Seed]) -> Iterator[np.ndarray]:
@@ -140,6 +140,6 @@ def load(places: dict[str, Path], settings: Settings) -> tuple[Networks, Drawing
         "colours": partial(soften_by_colours, error=settings.edge_error),
     }
     if settings.edges == "vitmatte":
-        soften["vitmatte"] = EdgeMatter(prepared(load_matting(places[MATTING]), device, torch.float32)).alpha
+        soften["vitmatte"] = EdgeMatter(loaded(load_matting, places[MATTING], device, torch.float32)).alpha
     networks = Networks(AutomaticMasks(prompted(asked), settings), depth, follow)
     return networks, Drawing(settings.every_frame, soften[settings.edges])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,14 +18,21 @@ from mimo import weights
 from mimo.body.smpl import install
 from mimo.device import DEVICE, PRECISION, Precision, resolve
 from mimo.stage import Rejected
+from mimo.worker.keeping import KeptSettings, kept
 from video_decomp.pose.colours import MOTION_CODE, chosen_colours
 from video_decomp.pose.finish import SmplSettings, finished
 from video_decomp.pose.interface import Estimate
 
+if TYPE_CHECKING:
+    import torch
+
+    from video_decomp.hmr2.hands import Hands
+    from video_decomp.hmr2.network import MeshNetwork
+
 HMR2, HAMER, WHOLE_BODY, SMPL, SMPLH = "hmr2", "hamer", "vitpose-wholebody", "smpl-neutral", "smplh-neutral"
 
 
-class Settings(SmplSettings):
+class Settings(SmplSettings, KeptSettings):
     """Settings of the backend `hmr2`."""
 
     checkpoint: Path | None = Field(
@@ -81,13 +89,11 @@ def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settin
     colours = chosen_colours(settings.colours, len(topology.mean_vertices))
 
     from video_decomp.hmr2.crops import picture_camera
-    from video_decomp.hmr2.hands import Hands
-    from video_decomp.hmr2.network import MeshNetwork
     from video_decomp.hmr2.recovery import Recovery
 
     device, dtype = resolve(settings.device, settings.precision)
-    network = MeshNetwork(files[HMR2], "smpl_head.", "the HMR2 checkpoint of 4D-Humans", device, dtype)
-    hands = Hands(files[WHOLE_BODY], files[HAMER], device, dtype) if settings.hands else None
+    network = _body_network(files[HMR2], device, dtype)
+    hands = _hand_networks(files[WHOLE_BODY], files[HAMER], device, dtype) if settings.hands else None
     iterator = iter(frames)
     first = next(iterator)
     camera = picture_camera(first[0].shape[1], first[0].shape[0])
@@ -97,3 +103,17 @@ def estimate(frames: Iterable[tuple[np.ndarray, np.ndarray]], fps: float, settin
     if not settings.hands:
         result.warnings.append("No hands were estimated (hands: false); the motion code leaves them out.")
     return result
+
+
+@kept
+def _body_network(checkpoint: Path, device: str, dtype: torch.dtype) -> MeshNetwork:
+    from video_decomp.hmr2.network import MeshNetwork
+
+    return MeshNetwork(checkpoint, "smpl_head.", "the HMR2 checkpoint of 4D-Humans", device, dtype)
+
+
+@kept
+def _hand_networks(whole_body: Path, hamer: Path, device: str, dtype: torch.dtype) -> Hands:
+    from video_decomp.hmr2.hands import Hands
+
+    return Hands(whole_body, hamer, device, dtype)

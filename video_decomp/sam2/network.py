@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from transformers import Sam2VideoConfig, Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import get_1d_sine_pe
 from transformers.utils import ModelOutput
 
+from mimo.worker.keeping import kept
 from video_decomp.sam2.graphs import Graphed
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -102,6 +104,21 @@ def _with_flash_attention(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **more)
 
     return called
+
+
+@kept
+def loaded(load: Callable[[Path], Network], place: Path, device: torch.device, dtype: torch.dtype) -> Network:
+    """A network from its file or folder, `prepared`; a worker keeps it for the next video.
+
+    Args:
+        load: such as `video_decomp.sam2.loading.load_video_network`.
+        place: what it reads.
+        device, dtype: as for `prepared`.
+
+    Raises:
+        mimo.stage.Rejected: the file or folder is missing or wrong.
+    """
+    return prepared(load(place), device, dtype)
 
 
 def prepared(model: Network, device: torch.device, dtype: torch.dtype) -> Network:

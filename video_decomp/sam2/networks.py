@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from video_decomp.sam2 import loading
 from video_decomp.sam2.interface import Prompt
 from video_decomp.sam2.masker import ImageMasker
 from video_decomp.sam2.matting import EdgeMatter
-from video_decomp.sam2.network import Network, prepared
+from video_decomp.sam2.network import Network, loaded
 from video_decomp.sam2.people import PeopleFinder, Rules
 from video_decomp.sam2.settings import DETECTOR, KEY_POINTS, MATTING, SAM, NetworkSettings
 from video_decomp.sam2.tracker import VideoTracker
@@ -45,15 +46,14 @@ class Networks:
             mimo.stage.Rejected: a file is missing or wrong; so for the others.
         """
         settings = self._settings
-        detector = loading.load_detector(self._place(DETECTOR, settings.detector))
-        key_points = loading.load_key_points(self._place(KEY_POINTS, settings.key_points))
-        rules = Rules(settings.detection_score, settings.joint_score)
-        return PeopleFinder(self._exact(detector), self._exact(key_points), rules)
+        detector = self._exact(loading.load_detector, self._place(DETECTOR, settings.detector))
+        key_points = self._exact(loading.load_key_points, self._place(KEY_POINTS, settings.key_points))
+        return PeopleFinder(detector, key_points, Rules(settings.detection_score, settings.joint_score))
 
     def tracker(self, batch: int = 8) -> VideoTracker:
         """SAM 2.1 for video, and for images."""
-        model = loading.load_video_network(self._place(self._settings.sam2, self._settings.weights))
-        return VideoTracker(prepared(model, self._device, self._dtype), batch)
+        place = self._place(self._settings.sam2, self._settings.weights)
+        return VideoTracker(loaded(loading.load_video_network, place, self._device, self._dtype), batch)
 
     def first_mask(
         self, image: np.ndarray, prompt: Prompt, tracker: VideoTracker | None = None
@@ -70,21 +70,21 @@ class Networks:
         """
         if self._settings.first_mask == "sam2" or prompt.box is None:
             return (tracker or self.tracker()).first_mask(image, prompt)
-        network = loading.load_image_network(self._place(SAM, self._settings.sam_weights))
-        return ImageMasker(self._exact(network)).mask(image, prompt.box)
+        network = self._exact(loading.load_image_network, self._place(SAM, self._settings.sam_weights))
+        return ImageMasker(network).mask(image, prompt.box)
 
     def matter(self) -> EdgeMatter | None:
         """ViTMatte, if the settings want it."""
         if not self._settings.matting:
             return None
-        network = loading.load_matting(self._place(MATTING, self._settings.matting_weights))
-        return EdgeMatter(self._exact(network))
+        place = self._place(MATTING, self._settings.matting_weights)
+        return EdgeMatter(self._exact(loading.load_matting, place))
 
     def _place(self, name: str, own: Path | None) -> Path:
         place = weights.path(name, own)
         self.used.append(name)
         return place
 
-    def _exact(self, network: Network) -> Network:
+    def _exact(self, load: Callable[[Path], Network], place: Path) -> Network:
         """A network on the device, in float32."""
-        return prepared(network, self._device, torch.float32)
+        return loaded(load, place, self._device, torch.float32)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from mimo.device import DEVICE, Precision
-from mimo.stage import StageSettings
+from mimo.worker.keeping import KeptSettings
 
 DETECTOR = "rtdetr-v2-r50"
 KEY_POINTS = "vitpose-base-simple"
@@ -16,7 +16,7 @@ SAM = "sam-vit-h"
 MATTING = "vitmatte-small"
 
 
-class NetworkSettings(StageSettings):
+class NetworkSettings(KeptSettings):
     """Which networks find and mask people, and where they run."""
 
     size: Literal["tiny", "small", "base-plus", "large"] = Field(
