@@ -1,31 +1,6 @@
 """Long videos: cut into segments that the heavy stages work on at the same time, and joined again."""
 
 
-def part_files(*names):
-    """Some files of all segments of a video."""
-    return lambda wildcards: [
-        made(name).format(video=part)
-        for part in segments.part_names(project, wildcards.video)
-        for name in names
-    ]
-
-
-def part_count(wildcards):
-    """Number of segments of a video."""
-    return segments.parts_of(project, wildcards.video)
-
-
-def survey_needs(resource):
-    """Resources of a look at a whole video: no more than the stage itself would need for it."""
-
-    def amount(wildcards, input, attempt):
-        clip = job_clip(wildcards.stage, wildcards.video, Path(input.vid))
-        demand = project.demand(wildcards.stage, wildcards.video, clip, attempt)
-        return getattr(demand, resource)
-
-    return amount
-
-
 rule segment:
     input:
         vid=rules.ingest.output.vid,
