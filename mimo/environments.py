@@ -21,6 +21,14 @@ from mimo.fingerprint import PACKAGES, ROOT, sources
 from mimo.stages import STAGES, backend_names, main_module, settings_class
 
 USES_BACKENDS_OF = {"character": ["pose"]}
+JOBS_ON_SEGMENTS = {
+    "ingest": ["cut"],
+    "segmentation": ["survey", "mask"],
+    "pose": ["survey", "motion"],
+    "occlusion": ["survey", "occluders"],
+    "inpainting": ["survey", "background"],
+}
+"""Modules of `video_decomp.segments` that run in a stage's environment."""
 BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch", "cuda": "cuda-bindings"}
 PYTHON = "python =3.11"
 CUDA = "cuda-version =12.9"
@@ -36,7 +44,7 @@ def pinned() -> dict[str, str]:
     """Version of each dependency in pyproject.toml, optional ones too."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = sum(project["optional-dependencies"].values(), project["dependencies"])
-    return dict(line.split("==") for line in lines)
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 def has_networks_of(stage: str, backend: str) -> bool:
@@ -50,14 +58,15 @@ def imported(stage: str, *, networks: bool) -> set[str]:
     Args:
         networks: with those of the backends that compute with PyTorch.
     """
-    backends = [
+    modules = [
         f"{STAGES[used]}.{name.replace('-', '_')}"
         for used in [stage, *USES_BACKENDS_OF.get(stage, [])]
         for name in backend_names(used)
         if networks or not has_networks_of(used, name)
     ]
+    modules += [f"video_decomp.segments.{job}" for job in JOBS_ON_SEGMENTS.get(stage, [])]
     names: set[str] = set()
-    for path in sources((main_module(stage), *backends)).values():
+    for path in sources((main_module(stage), *modules)).values():
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Import):
                 names.update(alias.name.partition(".")[0] for alias in node.names)

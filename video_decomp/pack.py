@@ -6,7 +6,6 @@ Writes ``preview.png`` and, last, ``config.json``: a folder that has it is a who
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from mimo.template import (
     time_crop,
 )
 from video_decomp.preview import write_preview
+from video_decomp.records import read_record
 
 STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting")
 
@@ -78,22 +78,6 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
             "stages": records,
         },
     ).write(config)
-
-
-def read_record(folder: Path, stage: str) -> dict[str, Any]:
-    """Record of a stage.
-
-    Raises:
-        Rejected: it is missing or damaged.
-    """
-    path = folder / "records" / f"{stage}.json"
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-    except OSError:
-        raise Rejected(f"{path}: missing; run the stage {stage} first") from None
-    except ValueError:
-        raise Rejected(f"{path}: damaged; run the stage {stage} again") from None
-    return record
 
 
 def licences(records: dict[str, dict[str, Any]]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mimo.files import write_json
-from video_decomp.pack import read_record
+from video_decomp.records import read_record
 from video_decomp.segments.splice import Segments
 
 SUMS = {"filled_frames", "frames_with_hidden_parts", "plates", "resumed_blocks"}
