@@ -10,6 +10,7 @@ from mimo.lifetime import announce_run
 from mimo.project import Project
 from mimo.resources import PICTURE, clip_of_source, clip_of_template
 from mimo.run_lock import hold_run_lock
+from mimo.slurm_jobs import cancel_left_over
 from mimo.stage import Rejected
 from mimo.weight_sources import check
 
@@ -30,6 +31,7 @@ announce_run()
 
 onstart:
     hold_run_lock(Path.cwd())
+    cancel_left_over(Path.cwd())
     require_weights()
 
 
