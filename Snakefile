@@ -9,6 +9,7 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/storage.smk"
 include: "rules/ingest.smk"
 include: "rules/segmentation.smk"
 include: "rules/pose.smk"
@@ -32,5 +33,5 @@ rule all:
     input:
         # Every file, not only the last ones: a deleted intermediate is then noticed and made again.
         rules.templates.input,
-        expand(rules.character.output, character=project.used_characters),
+        every(rules.character.output, character=project.used_characters),
         results(),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mimo.segments import SegmentSettings
 from mimo.stage import Rejected, StageSettings
+from mimo.storage.addresses import local_folder
+
+Folder = Annotated[Path, BeforeValidator(local_folder)]
+"""A folder here, or ``s3://BUCKET/FOLDER`` with local copies (see `mimo.storage.addresses`)."""
 
 
 class Pair(StageSettings):
@@ -24,11 +28,13 @@ class Pair(StageSettings):
 class Configuration(StageSettings):
     """Structure of ``config.yaml``; each stage's block is checked by its backend's own `Settings`."""
 
-    videos: Path = Field(Path("videos"), description="folder of driving videos")
-    characters: Path = Field(Path("characters"), description="folder of character pictures")
-    templates: Path = Field(Path("templates"), description="folder of templates, made or dropped in by hand")
-    prepared: Path = Field(Path("prepared"), description="folder of prepared characters")
-    results: Path = Field(Path("results"), description="folder of finished videos and of the report")
+    videos: Folder = Field(Path("videos"), description="folder of driving videos")
+    characters: Folder = Field(Path("characters"), description="folder of character pictures")
+    templates: Folder = Field(
+        Path("templates"), description="folder of templates, made or dropped in by hand"
+    )
+    prepared: Folder = Field(Path("prepared"), description="folder of prepared characters")
+    results: Folder = Field(Path("results"), description="folder of finished videos and of the report")
     logs: Path = Field(Path("logs"), description="folder of logs and resource measurements")
     weights: list[Path] = Field([], description="folders with model files you have already; used in place")
     exclude: list[str] = Field([], description="names of videos, templates and characters to leave out")

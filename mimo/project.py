@@ -20,6 +20,9 @@ from mimo.segments import video_of
 from mimo.sources import by_name, check_name, split_by_subject
 from mimo.stage import Rejected, StageSettings, load_backend, parse_settings
 from mimo.stages import STAGES, main_module, settings_class
+from mimo.storage.addresses import address, shown
+from mimo.storage.bucket import files_in, folders_in, is_there
+from mimo.storage.copies import bring
 from mimo.template import CONFIG, TemplateConfig
 from mimo.weight_sources.digests import content_digests
 from mimo.weight_sources.needs import Needs, digests, needs
@@ -79,13 +82,17 @@ class Project:
             Rejected: the configuration or a file name cannot be used; one line says what and what to do.
         """
         config = parse_settings(Configuration, values, "config.yaml")
+        if config.segments.length is not None and (address(config.videos) or address(config.templates)):
+            raise Rejected("config.yaml: segments: length: videos and templates on s3:// cannot be divided")
         videos = by_name(config.videos, VIDEO_SUFFIXES, config.exclude)
         characters = by_name(config.characters, PICTURE_SUFFIXES, config.exclude)
         videos, overrides = split_by_subject(videos, config.overrides, config.subjects, config.exclude)
         config = config.model_copy(update={"overrides": overrides})
         templates = [*videos, *_dropped_in(config, videos)]
         if not templates:
-            raise Rejected(f"no driving video in {config.videos}/ and no template in {config.templates}/")
+            raise Rejected(
+                f"no driving video in {shown(config.videos)}/ and no template in {shown(config.templates)}/"
+            )
         project = cls(config, videos, characters, templates, _pairs(config, templates, characters))
         project._check_settings()
         return project
@@ -117,6 +124,13 @@ class Project:
         return [name for name in self.templates if name not in self.videos]
 
     @property
+    def remote_folders(self) -> set[Path]:
+        """Folders on S3-compatible storage, by their local copies (see `mimo.storage.addresses`)."""
+        config = self.config
+        folders = (config.videos, config.characters, config.templates, config.prepared, config.results)
+        return {folder for folder in folders if address(folder)}
+
+    @property
     def used_characters(self) -> list[str]:
         """Characters that appear in a result, in name order."""
         return sorted({character for _, character in self.pairs})
@@ -132,7 +146,7 @@ class Project:
         if name in self.videos:
             return []
         folder = self.config.templates / name
-        return [str(path) for path in sorted(folder.iterdir()) if path.suffix in (".mp4", ".npz")]
+        return [str(path) for path in files_in(folder) if path.suffix in (".mp4", ".npz")]
 
     def backend(self, stage: str, name: str = "") -> str:
         """Backend of a stage for one video or character; empty for a stage that has none."""
@@ -261,8 +275,10 @@ class Project:
 
 def _dropped_in(config: Configuration, videos: dict[str, Path]) -> list[str]:
     names = []
-    for path in sorted(config.templates.iterdir()) if config.templates.is_dir() else []:
-        if path.name.startswith(".") or path.name in config.exclude or not (path / CONFIG).is_file():
+    bring(config.templates, CONFIG)
+    for path in folders_in(config.templates):
+        there = is_there(path / CONFIG, config.templates)
+        if path.name.startswith(".") or path.name in config.exclude or not there:
             continue
         if path.name not in videos:
             check_name(path)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mimo.stage import Rejected
+from mimo.storage.addresses import shown
+from mimo.storage.bucket import files_in
 
 Overrides = dict[str, dict[str, dict[str, Any]]]
 
@@ -24,12 +26,14 @@ def by_name(folder: Path, suffixes: set[str], exclude: Iterable[str] = ()) -> di
         Rejected: two files have one name, or a name cannot be used.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    for path in files_in(folder):
         name = path.stem
-        if path.suffix.lower() not in suffixes or name.startswith(".") or name in exclude or path.is_dir():
+        if path.suffix.lower() not in suffixes or name.startswith(".") or name in exclude:
             continue
         if name in found:
-            raise Rejected(f"{found[name]} and {path} would share the name '{name}'; rename one of them")
+            raise Rejected(
+                f"{shown(found[name])} and {shown(path)} would share the name '{name}'; rename one of them"
+            )
         check_name(path)
         found[name] = path
     return found

@@ -1,6 +1,6 @@
 rule character:
     input:
-        picture=lambda wildcards: project.characters[wildcards.character],
+        picture=lambda wildcards: stored(project.characters[wildcards.character]),
         named=named_files("character", "character"),
     output:
         image=ensure(prepared("image.png"), non_empty=True),

@@ -12,6 +12,8 @@ from mimo.resources import PICTURE, clip_of_source, clip_of_template
 from mimo.run_lock import hold_run_lock
 from mimo.slurm_jobs import cancel_left_over
 from mimo.stage import Rejected
+from mimo.storage.addresses import COPIES, address
+from mimo.storage.bucket import listed_digest
 from mimo.weight_sources import check
 
 # The checkout's own packages, also when it is not installed or another one is.
@@ -53,25 +55,28 @@ def require_weights():
 
 def made(name):
     """A file of the template of one driving video."""
-    return f"{project.config.templates}/{{video}}/{name}"
+    return stored(f"{project.config.templates}/{{video}}/{name}")
 
 
 def prepared(name):
     """A file of one prepared character."""
-    return f"{project.config.prepared}/{{character}}/{name}"
+    return stored(f"{project.config.prepared}/{{character}}/{name}")
 
 
 def result(suffix):
     """A file of the result of one template and one character."""
-    return f"{project.config.results}/{{template}}/{{character}}{suffix}"
+    return stored(f"{project.config.results}/{{template}}/{{character}}{suffix}")
 
 
 def results():
     """Every result to make."""
-    names = [{"template": t, "character": c} for t, c in project.pairs]
-    return [
-        output.format(**pair) for pair in names for output in rules.synthesis.output
-    ]
+    templates, characters = zip(*project.pairs) if project.pairs else ((), ())
+    return every(rules.synthesis.output, zip, template=templates, character=characters)
+
+
+def every(files, *combine, **names):
+    """Output files of a rule for all of some names, as `expand`, which takes no remote files."""
+    return [stored(path) for path in expand(map(str, files), *combine, **names)]
 
 
 def logged(stage, what):
@@ -94,13 +99,18 @@ def digest(stage, wildcard):
 
 def content(files, wildcard):
     """Digest of a source's content, so that one put in its place is noticed, even if it is older."""
-    return lambda wildcards: sampled_digest(files[wildcards[wildcard]])
+
+    def digest(wildcards):
+        file = files[wildcards[wildcard]]
+        return listed_digest(file) if address(file) else sampled_digest(file)
+
+    return digest
 
 
 def unseen(wildcards):
     """No input; but Snakemake, which has no trigger for them, is told of changes by hand to a template."""
-    if workflow.is_main_process:
-        folder = Path(made("").format(video=wildcards.video))
+    folder = project.config.templates / wildcards.video
+    if workflow.is_main_process and not address(folder):
         workflow.dag.forcefiles.update(unseen_changes(folder))
     return []
 

@@ -1,6 +1,6 @@
 rule ingest:
     input:
-        source=lambda wildcards: project.videos[wildcards.video],
+        source=lambda wildcards: stored(project.videos[wildcards.video]),
         named=named_files("ingest", "video"),
     output:
         vid=ensure(made("vid.mp4"), non_empty=True),

@@ -3,17 +3,21 @@
 from mimo.licences import cautions, summary
 from mimo.report.outcomes import outcomes
 from mimo.report.page import used_models, write_report
+from mimo.storage.addresses import shown
 
 
 def report():
     """Say on what terms the models used may be used; write the report and say where it is."""
-    items = outcomes(project)
-    names = list(used_models(items))
-    logger.info(summary(names))
-    for line in cautions(names):
-        logger.warning(line)
-    written = write_report(project, items, map(Path, workflow.configfiles))
-    logger.info(f"Report: {written}")
+    try:
+        items = outcomes(project)
+        names = list(used_models(items))
+        logger.info(summary(names))
+        for line in cautions(names):
+            logger.warning(line)
+        written = write_report(project, items, map(Path, workflow.configfiles))
+        logger.info(f"Report: {shown(written)}")
+    except Rejected as error:
+        logger.error(f"No report: {error}")
 
 
 onsuccess:

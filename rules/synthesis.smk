@@ -1,7 +1,7 @@
 rule synthesis:
     input:
-        config=f"{project.config.templates}/{{template}}/config.json",
-        dropped_in=lambda wildcards: project.dropped_in_files(wildcards.template),
+        config=stored(f"{project.config.templates}/{{template}}/config.json"),
+        template=template_files,
         character=rules.character.output.record,
         pictures=rules.character.output,
         named=named_files("synthesis", "template"),

@@ -31,9 +31,9 @@ rule template:
 
 rule templates:
     input:
-        expand(rules.ingest.output, video=project.videos),
-        expand(rules.segmentation.output, video=project.videos),
-        expand(rules.pose.output, video=project.videos),
-        expand(rules.occlusion.output, video=project.videos),
-        expand(rules.inpainting.output, video=project.videos),
-        expand(rules.template.output, video=project.videos),
+        every(rules.ingest.output, video=project.videos),
+        every(rules.segmentation.output, video=project.videos),
+        every(rules.pose.output, video=project.videos),
+        every(rules.occlusion.output, video=project.videos),
+        every(rules.inpainting.output, video=project.videos),
+        every(rules.template.output, video=project.videos),

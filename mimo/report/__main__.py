@@ -8,6 +8,7 @@ from mimo.project import Project
 from mimo.report.outcomes import outcomes
 from mimo.report.page import used_models, write_report
 from mimo.stage import run
+from mimo.storage.addresses import shown
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         project = Project.read(files)
         items = outcomes(project)
         names = list(used_models(items))
-        print(summary(names), *cautions(names), write_report(project, items, files), sep="\n")
+        print(summary(names), *cautions(names), shown(write_report(project, items, files)), sep="\n")
 
     return run(work)
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from mimo.project import Project
 from mimo.run_lock import is_running
 from mimo.segments import segment_jobs
+from mimo.storage.copies import bring
 
 VIDEO_STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting", "template")
 LOG_TAIL = 16_000
@@ -94,6 +95,8 @@ class Item:
 def outcomes(project: Project) -> list[Item]:
     """Every video, template dropped in by hand, character and result of a project, in this order."""
     config = project.config
+    for folder in project.remote_folders:
+        bring(folder, "*.json")
     items = []
     for name in project.videos:
         folder = config.templates / name

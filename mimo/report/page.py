@@ -26,6 +26,7 @@ from mimo.report.outcomes import Item, outcomes
 from mimo.report.previews import Size, fitting_size
 from mimo.report.rows import DEFAULT_CONFIG, KINDS, STATES, Row, command_again, failures, table_rows
 from mimo.stages import STAGES
+from mimo.storage.copies import bring_pictures, send
 
 BUDGET = 60_000_000
 """Bytes of the page at most: more than a browser opens at ease."""
@@ -54,6 +55,7 @@ def write_report(
     """
     path = project.config.results / "report.html"
     rows = table_rows(outcomes(project) if items is None else items)
+    bring_pictures(project.config)
     size = _size(rows, budget)
     media = {row.key: media_of(project, row, size) for row in rows}
     problems = renew(media)
@@ -63,6 +65,7 @@ def write_report(
         for row in rows:
             file.write(page.row(row, media[row.key], problems.get(row.key, [])))
         file.write(page.tail(rows, size))
+    send(path)
     return path
 
 
