@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import find_objects, label
@@ -40,51 +41,94 @@ def joined_motion(segments: Segments) -> Joined:
         NobodySeen: no segment shows the person.
         mimo.stage.Rejected: a motion is missing or damaged.
     """
-    motions = [Motion.load(folder / "motion.npz") for folder in segments.folders]
-    present = [motion.model != NOBODY for motion in motions]
-    if not any(present):
+    motions = [_loaded(folder) for folder in segments.folders]
+    known = [motion for motion in motions if motion is not None]
+    if not known:
         raise NobodySeen("pose: no segment shows the person; check the mask or the subject")
-    body = _common_body([motion for motion, there in zip(motions, present, strict=True) if there])
+    body = _common_body(known)
     changed = segments.in_seams()
-    total, bones = segments.division.frames, body.rotations.shape[1]
-    turns = np.zeros((total, bones + 1, 3), np.float32)
-    places = np.zeros((total, 3), np.float32)
-    confidence, visible, known = np.zeros(total, np.float32), np.zeros(total, bool), np.zeros(total, bool)
-    for index, (motion, there) in enumerate(zip(motions, present, strict=True)):
-        own = segments.division.own(index)
-        if not there or not np.array_equal(motion.shape, body.shape):
+    for index, motion in enumerate(motions):
+        if motion is None or not np.array_equal(motion.shape, body.shape):
+            own = segments.division.own(index)
             changed[own.start : own.stop] = True
-    for frame in range(total):
-        shares = [
-            (index, frame - segments.places[index].first, share)
-            for index, share in segments.shares(frame)
-            if present[index]
-        ]
-        if not shares:
-            continue
-        known[frame] = True
-        index, at, share = max(shares, key=lambda one: one[2])
-        confidence[frame], visible[frame] = motions[index].confidence[at], motions[index].visible[at]
-        turns[frame], places[frame] = _pose(motions[index], at)
-        if len(shares) == 2:
-            other, other_at, other_share = min(shares, key=lambda one: one[2])
-            turn, place = _pose(motions[other], other_at)
-            turns[frame] = between(turns[frame], turn, other_share)
-            places[frame] = share * places[frame] + other_share * place
-    for start, stop in _gaps(segments, known, visible):
-        _bridge(turns, places, start, stop)
+    table = _Table.of(segments, motions, body.rotations.shape[1])
+    for start, stop in _gaps(segments, table):
+        table.fill(start, stop)
         changed[start:stop] = True
     motion = replace(
         body,
-        rotations=turns[:, 1:],
-        root_rotation=turns[:, 0],
-        translation=places,
-        confidence=confidence,
-        visible=visible,
+        rotations=table.turns[:, 1:],
+        root_rotation=table.turns[:, 0],
+        translation=table.places,
+        confidence=table.confidence,
+        visible=table.visible,
     )
-    if any(found.ground.any() for found in motions):
+    if any(one.ground.any() for one in known):
         motion = replace(motion, ground=_ground(motion, float(segments.rate)))
     return Joined(motion, changed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The numbers of all frames.
+
+    Attributes:
+        turns: (T, 1 + J, 3), axis-angle of the root and of the bones.
+        places: (T, 3).
+        confidence: (T,). visible: (T,) bool.
+        known: (T,) bool, a segment has a pose for the frame.
+    """
+
+    turns: np.ndarray
+    places: np.ndarray
+    confidence: np.ndarray
+    visible: np.ndarray
+    known: np.ndarray
+
+    @staticmethod
+    def of(segments: Segments, motions: list[Motion | None], bones: int) -> _Table:
+        """Every frame from its segment; in seams from both, as far as they have a pose."""
+        total = segments.division.frames
+        table = _Table(
+            np.zeros((total, bones + 1, 3), np.float32),
+            np.zeros((total, 3), np.float32),
+            np.zeros(total, np.float32),
+            np.zeros(total, bool),
+            np.zeros(total, bool),
+        )
+        for frame in range(total):
+            poses = [
+                (share, motion, frame - segments.places[index].first)
+                for index, share in segments.shares(frame)
+                if (motion := motions[index]) is not None
+            ]
+            if poses:
+                table._take(frame, *max(poses, key=lambda pose: pose[0]))
+            if len(poses) == 2:
+                table._turn_to(frame, *min(poses, key=lambda pose: pose[0]))
+        return table
+
+    def fill(self, start: int, stop: int) -> None:
+        """Make frames pass evenly from the one before to the one after, or hold the only one there is."""
+        before, after = start - 1, stop
+        if before < 0:
+            before = after
+        if after >= len(self.places):
+            after = before
+        for frame in range(start, stop):
+            share = (frame - start + 1) / (stop - start + 1)
+            self.turns[frame] = between(self.turns[before], self.turns[after], share)
+            self.places[frame] = (1 - share) * self.places[before] + share * self.places[after]
+
+    def _take(self, frame: int, _: float, motion: Motion, at: int) -> None:
+        self.turns[frame], self.places[frame] = _pose(motion, at)
+        self.confidence[frame], self.visible[frame] = motion.confidence[at], motion.visible[at]
+        self.known[frame] = True
+
+    def _turn_to(self, frame: int, share: float, motion: Motion, at: int) -> None:
+        turns, place = _pose(motion, at)
+        self.turns[frame] = between(self.turns[frame], turns, share)
+        self.places[frame] += np.float32(share) * (place - self.places[frame])
 
 
 def excerpt(motion: Motion, start: int, stop: int) -> Motion:
@@ -116,26 +160,21 @@ def _common_body(motions: list[Motion]) -> Motion:
     return replace(first, shape=shape, rest_vertices=body.rest_vertices, rest_bones=body.rest_bones)
 
 
-def _gaps(segments: Segments, known: np.ndarray, visible: np.ndarray) -> list[tuple[int, int]]:
+def _loaded(segment: Path) -> Motion | None:
+    """The motion of a segment; None where nobody is seen."""
+    motion = Motion.load(segment / "motion.npz")
+    return None if motion.model == NOBODY else motion
+
+
+def _gaps(segments: Segments, table: _Table) -> list[tuple[int, int]]:
     """Runs of frames without the person that reach over a seam, or that no segment has a pose for."""
     seams = segments.in_seams()
-    runs, _ = label(~visible)
+    runs, _ = label(~table.visible)
     return [
-        (run.start, run.stop) for (run,) in find_objects(runs) if seams[run].any() or not known[run].all()
+        (run.start, run.stop)
+        for (run,) in find_objects(runs)
+        if seams[run].any() or not table.known[run].all()
     ]
-
-
-def _bridge(turns: np.ndarray, places: np.ndarray, start: int, stop: int) -> None:
-    """Fill frames evenly from the one before to the one after, or hold the only one there is; in place."""
-    before, after = start - 1, stop
-    if before < 0:
-        before = after
-    if after >= len(places):
-        after = before
-    for frame in range(start, stop):
-        share = (frame - start + 1) / (stop - start + 1)
-        turns[frame] = between(turns[before], turns[after], share)
-        places[frame] = (1 - share) * places[before] + share * places[after]
 
 
 def _ground(motion: Motion, fps: float) -> np.ndarray:
