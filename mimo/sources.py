@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from mimo.stage import Rejected
 from mimo.storage.addresses import shown
 from mimo.storage.bucket import files_in
 
+VARIABLE = re.compile(r"<[a-z][a-z0-9_]*>")
+"""What Snakemake takes for a variable in the name of a file."""
 Overrides = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -43,12 +46,14 @@ def check_name(path: Path) -> None:
     """Refuse a name that cannot stand in the workflow's patterns.
 
     Raises:
-        Rejected: it has braces or unprintable signs.
+        Rejected: it has braces, ``<word>`` (a variable to Snakemake) or unprintable signs.
     """
     if any(sign in path.name for sign in "{}") or not path.name.isprintable():
         raise Rejected(
             f"{os.fsencode(path)!r}: braces and unprintable signs cannot stand in a name; rename it"
         )
+    if variable := VARIABLE.search(path.name):
+        raise Rejected(f"{path}: {variable.group()} cannot stand in a name; rename it")
 
 
 def split_by_subject(

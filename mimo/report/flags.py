@@ -214,7 +214,7 @@ CHECKS = [
     Check(
         "scene-change", "scene changed", "synthesis", metric("scene_change", "around"), 6.0, "{:.1f} levels",
         "Beside the character the result differs from the scene by {value} of brightness: "
-        "a box, a halo or a ghost may show.",
+        "a box or a halo may show.",
         "below 2 where only the character and its shadow were put into the scene",
     ),
 ]  # fmt: skip

@@ -7,14 +7,15 @@
   const search = document.getElementById("search");
   const STATES = ["failed", "running", "done", "waiting", "blocked"];
   const original = new Map(items.map((item, place) => [item, place]));
-  const texts = new Map(items.map((item) => [item, item.rows[0].textContent.toLowerCase()]));
+  const words = (item) => [...item.rows[0].querySelectorAll("th, .flags")].map((cell) => cell.textContent).join(" ");
+  const texts = new Map(items.map((item) => [item, words(item).toLowerCase()]));
   document.documentElement.classList.add("js");
 
   const pressed = (group) =>
     [...form.querySelectorAll(`[data-group=${group}] [aria-pressed=true]`)].map((button) => button.value);
 
   function filter() {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const kinds = pressed("kind"), states = pressed("state"), flags = pressed("flags");
     let shown = 0;
     for (const item of items) {
@@ -22,7 +23,7 @@
       const raised = item.dataset.flags.split(" ");
       const fits = (!kinds.length || kinds.includes(kind)) && (!states.length || states.includes(state))
         && (!flags.length || flags.some((flag) => raised.includes(flag)))
-        && words.every((word) => texts.get(item).includes(word));
+        && wanted.every((word) => texts.get(item).includes(word));
       item.hidden = !fits;
       shown += fits;
     }
