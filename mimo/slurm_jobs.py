@@ -18,6 +18,9 @@ from mimo.stage import Rejected
 PREFIX = "mimo_"
 """How names of our jobs begin (``slurm-jobname-prefix`` in ``profiles/slurm``)."""
 
+LOGS = Path(".snakemake", "slurm_logs")
+"""What a run with ``profiles/slurm`` leaves in its folder, unless it ended well."""
+
 ANSWER_SECONDS = 30.0
 # Slurm gives a job KillWait seconds (usually 30) between SIGTERM and SIGKILL.
 END_SECONDS = 120.0
@@ -35,20 +38,33 @@ def cancel_left_over(folder: Path) -> None:
     if shutil.which("squeue") is None:
         return
     left = _jobs_of(folder)
+    if left is None and (folder / LOGS).is_dir():
+        print("Slurm does not answer: jobs of a run before this may still be at work", file=sys.stderr)
     if not left:
         return
     print(f"cancelling Slurm jobs of a run that was killed: {' '.join(left)}", file=sys.stderr)
-    subprocess.run(["scancel", *left], timeout=ANSWER_SECONDS)
     end = time.monotonic() + END_SECONDS
-    while still := _jobs_of(folder):
+    _ask("scancel", *left)
+    while _jobs_of(folder) != []:
         if time.monotonic() > end:
-            raise Rejected(f"Slurm jobs {' '.join(still)} of a run that was killed do not end; see squeue")
+            raise Rejected(f"Slurm jobs of a run that was killed do not end: {' '.join(left)}; see squeue")
         time.sleep(0.5)
 
 
-def _jobs_of(folder: Path) -> list[str]:
-    """Numbers of jobs that wait or run, or that are just ending."""
-    command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%A|%j|%Z"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS)
-    jobs = (line.split("|", 2) for line in answer.stdout.splitlines())
+def _jobs_of(folder: Path) -> list[str] | None:
+    """Numbers of jobs that wait or run, or that are just ending; None: Slurm does not say."""
+    answer = _ask("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%A|%j|%Z")
+    if answer is None:
+        return None
+    jobs = (line.split("|", 2) for line in answer.splitlines())
     return [number for number, name, place in jobs if name.startswith(PREFIX) and Path(place) == folder]
+
+
+def _ask(*command: str) -> str | None:
+    """What one of Slurm's programs prints; None if it fails."""
+    try:
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=ANSWER_SECONDS
+        ).stdout
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mimo import slurm_jobs
+
 ROOT = Path(__file__).parents[1]
 PROFILES = {path.parent.name: path for path in sorted((ROOT / "profiles").glob("*/profile.yaml"))}
 ON_CLUSTERS = sorted(PROFILES.keys() - {"default"})
@@ -59,3 +61,7 @@ def test_snakemake_takes_it(checkout, name):
     planned = checkout.run("snakemake", "-n", "--workflow-profile", f"profiles/{name}")
     assert planned.returncode == 0, planned.stderr
     assert f"profiles/{name}" in planned.stderr
+
+
+def test_jobs_of_a_killed_run_are_found_by_their_name():
+    assert read("slurm")["slurm-jobname-prefix"] + "_" == slurm_jobs.PREFIX
