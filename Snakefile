@@ -20,6 +20,7 @@ include: "rules/segments.smk"
 include: "rules/template.smk"
 include: "rules/character.smk"
 include: "rules/synthesis.smk"
+include: "rules/synthesis_parts.smk"
 include: "rules/report.smk"
 
 

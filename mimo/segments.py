@@ -125,6 +125,17 @@ def divided(project: Project, stage: str | None = None) -> str:
     return any_of(name for name in project.videos if any(is_divided(project, one, name) for one in stages))
 
 
+def in_parts(project: Project) -> str:
+    """Regular expression of the templates whose results are made in parts (`mimo.synthesis.parts`)."""
+    return any_of(name for name in project.templates if parts_of(project, name) > 1)
+
+
+def result_parts(project: Project, template: str) -> list[str]:
+    """The parts of a template's results, such as ``2-of-5``."""
+    count = parts_of(project, template)
+    return [f"{number}-of-{count}" for number in range(1, count + 1)]
+
+
 def worked_on(project: Project, stage: str) -> str:
     """Regular expression of what a stage works on: whole videos, and segments of those it divides."""
     whole = any_of(name for name in project.videos if not is_divided(project, stage, name))
@@ -184,6 +195,8 @@ class SegmentJob:
 
 def segment_jobs(project: Project, stage: str, name: str) -> list[SegmentJob]:
     """Jobs of a stage on the segments of a video, and those they need; none if it is not divided."""
+    if stage == "synthesis":
+        return _part_jobs(project, *name.split("/"))
     if stage not in DIVIDED_STAGES or not is_divided(project, stage, name):
         return []
     logs, templates = project.config.logs, project.config.templates
@@ -199,3 +212,15 @@ def segment_jobs(project: Project, stage: str, name: str) -> list[SegmentJob]:
             proof = templates / part / proof_name
             jobs.append(SegmentJob(f"segment {index:03}", base, base.with_suffix(".tsv"), proof))
     return jobs
+
+
+def _part_jobs(project: Project, template: str, character: str) -> list[SegmentJob]:
+    """Jobs that make the parts of a result; none if it is made in one go."""
+    if parts_of(project, template) == 1:
+        return []
+    logs = project.config.logs / "synthesis" / template / f"{character}.parts"
+    proofs = project.config.results / template / f"{character}.parts"
+    return [
+        SegmentJob(f"part {part}", logs / f"{part}.log", logs / f"{part}.tsv", proofs / f"{part}.json")
+        for part in result_parts(project, template)
+    ]

@@ -12,6 +12,8 @@ rule synthesis:
         logged("synthesis", "{template}/{character}.log"),
     benchmark:
         logged("synthesis", "{template}/{character}.tsv")
+    wildcard_constraints:
+        template=rf"(?!(?:{segments.in_parts(project)})/)[^/]+",
     conda:
         environment("synthesis", "template")
     threads: threads("synthesis", "template")

@@ -1,0 +1,97 @@
+"""Results of long templates: made in parts that do not wait for each other, and joined."""
+
+from dataclasses import replace
+
+from mimo.fingerprint import fingerprint
+
+
+def part_needs(resource):
+    """Resources of a part: those of a clip as long as it is."""
+
+    def amount(wildcards, input, attempt):
+        clip = job_clip("synthesis", wildcards.template, Path(input.config))
+        parts = segments.parts_of(project, wildcards.template)
+        part = replace(clip, frames=-(-clip.frames // parts))
+        return getattr(
+            project.demand("synthesis", wildcards.template, part, attempt), resource
+        )
+
+    return amount
+
+
+def result_parts(wildcards):
+    """The files of all parts of a result."""
+    return every(
+        rules.synthesis_part.output,
+        template=wildcards.template,
+        character=wildcards.character,
+        part=segments.result_parts(project, wildcards.template),
+    )
+
+
+rule synthesis_part:
+    input:
+        **rules.synthesis.input,
+    output:
+        video=temp(result(".parts/{part}.mp4")),
+        edges=temp(result(".parts/{part}.npz")),
+        record=temp(result(".parts/{part}.json")),
+    log:
+        logged("synthesis", "{template}/{character}.parts/{part}.log"),
+    benchmark:
+        logged("synthesis", "{template}/{character}.parts/{part}.tsv")
+    wildcard_constraints:
+        template=segments.in_parts(project),
+        part=r"\d+-of-\d+",
+    conda:
+        environment("synthesis", "template")
+    threads: threads("synthesis", "template")
+    resources:
+        mem_mb=part_needs("mem_mb"),
+        runtime=part_needs("runtime"),
+        gpu=part_needs("gpu"),
+        gpu_mem_mb=part_needs("gpu_mem_mb"),
+    params:
+        template=subpath(input.config, parent=True),
+        character=subpath(input.character, parent=True),
+        options=options("synthesis", "template"),
+        code=digest("synthesis", "template"),
+    message:
+        "{wildcards.template} with {wildcards.character}: rendering part {wildcards.part}"
+    shell:
+        "python -m mimo.synthesis --part={wildcards.part} --template={params.template:q}"
+        " --character={params.character:q} --output={output.video:q} {params.options:q}"
+        " > {log:q} 2>&1"
+
+
+rule synthesis_join:
+    input:
+        **rules.synthesis.input,
+        parts=result_parts,
+    output:
+        video=ensure(result(".mp4"), non_empty=True),
+        record=result(".json"),
+    log:
+        logged("synthesis", "{template}/{character}.log"),
+    benchmark:
+        logged("synthesis", "{template}/{character}.tsv")
+    wildcard_constraints:
+        template=segments.in_parts(project),
+    conda:
+        environment("synthesis", "template")
+    threads: 2
+    resources:
+        mem_mb=1000,
+    params:
+        template=subpath(input.config, parent=True),
+        character=subpath(input.character, parent=True),
+        videos=lambda wildcards, input: [
+            path for path in input.parts if path.endswith(".mp4")
+        ],
+        options=options("synthesis", "template"),
+        code=fingerprint("mimo.synthesis.join"),
+    message:
+        "{wildcards.template} with {wildcards.character}: joining the parts of the video"
+    shell:
+        "python -m mimo.synthesis.join --template={params.template:q} --character={params.character:q}"
+        " --output={output.video:q} {params.options:q} {params.videos:q} > {log:q} 2>&1"
