@@ -108,16 +108,21 @@ class Figure:
         return self.body.rest_vertices[foot & (left == (side == "left"))].astype(np.float64)
 
     def contacts(self, side: str) -> np.ndarray:
-        """(2, 3) at rest: where the heel and the ball of a foot touch the ground, on the sole's plane."""
+        """(2, 3) at rest: what stands still while a foot rolls: under the heel, and the toes' joint."""
         foot = self.foot_vertices(side)
         back, front = foot[:, 1].max(), foot[:, 1].min()
         heel = foot[foot[:, 1] > back - HEEL * (back - front)]
         heel = heel[heel[:, 2] < heel[:, 2].min() + 0.01].mean(0)
         toes = self.heads[list(self.rig.limbs[f"{side}_toe"])].mean(0)
-        return np.array([[heel[0], heel[1], self.sole], [toes[0], toes[1], self.sole]])
+        return np.array([[heel[0], heel[1], self.sole], toes])
+
+    def clearance(self, side: str) -> np.ndarray:
+        """(2,) metres of `contacts` above the ground when they touch it."""
+        return np.asarray(self.contacts(side)[:, 2] - self.sole)
 
     def foot_points(self, poses: Poses, places: np.ndarray, side: str) -> np.ndarray:
-        """(T, 2, 3) heel and ball of a foot in the world."""
+        """(T, 2, 3) heel and ball of a foot in the world, z = 0 where they touch the ground."""
         foot = self.rig.limbs[f"{side}_ankle"][0]
         points = self.contacts(side) - self.heads[foot]
-        return points @ poses.turns[:, foot].swapaxes(1, 2) + places[:, foot, None]
+        points = points @ poses.turns[:, foot].swapaxes(1, 2) + places[:, foot, None]
+        return points - self.clearance(side)[:, None] * np.array([0, 0, 1.0])

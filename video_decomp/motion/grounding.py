@@ -28,9 +28,7 @@ STEEP = 0.8
 """Sine of the slope beyond which a foot is no foot that stands."""
 CALM = 0.12
 """Seconds of the Gaussian by which corrections of the hips are smoothed."""
-TOE_BEND = np.radians(60)
-TOE_NEAR, TOE_FAR = 0.01, 0.05
-"""Metres of the ball above the ground below which the toes lie flat, and above which they do not bend."""
+TOE_BEND = np.radians(80)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,22 +103,23 @@ def _planted(
     turned, moved, inside = np.zeros((frames, 3)), np.zeros((frames, 3)), np.zeros(frames, bool)
     for stance in standing:
         part = slice(stance.start, stance.stop)
-        own, place = _in_stance(turn[part], stance, points, fps)
+        own, place = _in_stance(turn[part], stance, points, figure.clearance(side), fps)
         turned[part] = Rotation.from_matrix(own @ turn[part].swapaxes(1, 2)).as_rotvec()
         moved[part] = place - ankle[part]
         inside[part] = True
     turned, moved = (_faded(values, inside, fps) for values in (turned, moved))
     turn = Rotation.from_rotvec(turned).as_matrix() @ turn
     ankle = ankle + moved
-    # Above the ground a foot only must not sink.
-    vertices = figure.foot_vertices(side)[::4] - figure.heads[bone]
+    # Above the ground a foot only must not sink; its toes will bend.
+    vertices = figure.foot_vertices(side)
+    vertices = vertices[vertices[:, 1] > figure.contacts(side)[1, 1]][::4] - figure.heads[bone]
     low = (vertices @ turn.swapaxes(1, 2))[:, :, 2].min(1) + ankle[:, 2]
     sunk = np.where(inside, 0, np.maximum(-low, 0))
     return Foot(ankle + sunk[:, None] * np.array([0, 0, 1.0]), turn)
 
 
 def _in_stance(
-    turn: np.ndarray, stance: Stance, points: np.ndarray, fps: float
+    turn: np.ndarray, stance: Stance, points: np.ndarray, clearance: np.ndarray, fps: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (N, 3, 3) and ankles (N, 3) of a foot in a stance.
 
@@ -128,6 +127,7 @@ def _in_stance(
         turn: (N, 3, 3) as the motion has it.
         stance: of N frames.
         points: (2, 3) heel and ball from the ankle at rest.
+        clearance: (2,) their heights when they touch the ground.
         fps: frames a second.
     """
     frames = np.arange(len(turn))
@@ -142,23 +142,24 @@ def _in_stance(
         turn = turn @ Rotation.from_rotvec(step * share[:, None]).as_matrix()
     # The heel holds while it touches alone, else the ball; flat, both do.
     holds = np.where(stance.touches[:, 1], 1, 0)
-    turn = _not_tilted(turn, points[1 - holds] - points[holds])
-    anchors = np.concatenate([stance.anchors, np.zeros((2, 1))], 1)
+    turn = _not_tilted(turn, points[1 - holds] - points[holds], clearance[1 - holds] - clearance[holds])
+    anchors = np.concatenate([stance.anchors, clearance[:, None]], 1)
     return turn, anchors[holds] - np.einsum("tij,tj->ti", turn, points[holds])
 
 
-def _not_tilted(turn: np.ndarray, line: np.ndarray) -> np.ndarray:
+def _not_tilted(turn: np.ndarray, line: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Rotations (N, 3, 3) of a standing foot without tilt to a side, and with neither heel nor ball sunk.
 
     Args:
         turn: as they are.
         line: (N, 3) at rest, from what holds to the other of heel and ball.
+        least: (N,) how much higher the other is when it touches, too.
     """
     left = turn[:, :, 0]
     level = left * [1, 1, 0]
     turn = np.where((np.abs(left[:, 2]) < STEEP)[:, None, None], shortest(left, level) @ turn, turn)
     other = np.einsum("tij,tj->ti", turn, line)
-    raised = other * np.stack([np.ones(len(other)), np.ones(len(other)), other[:, 2] > 0], 1)
+    raised = np.stack([other[:, 0], other[:, 1], np.maximum(other[:, 2], least)], 1)
     steep = np.abs(other[:, 2]) > STEEP * np.linalg.norm(other, axis=1)
     return np.where(steep[:, None, None], turn, shortest(other, raised) @ turn)
 
@@ -287,17 +288,18 @@ def _below(figure: Figure, root: int, end: int) -> list[int]:
 
 
 def _toes(poses: Poses, figure: Figure, side: str) -> Poses:
-    """Poses with the toes bent up where the ball is on the ground and the heel above it."""
+    """Poses with the toes bent up as far as they would go into the ground."""
     ankle = figure.rig.limbs[f"{side}_ankle"][0]
     places = figure.places(poses)
     ball = figure.foot_points(poses, places, side)[:, 1, 2]
-    forward = -poses.turns[:, ankle, :, 1]
-    pitch = np.arcsin(np.clip(-forward[:, 2], 0, 1)).clip(0, TOE_BEND)
-    near = _ease((TOE_FAR - ball) / (TOE_FAR - TOE_NEAR))
-    # The foot's left axis: a positive turn lifts what lies in front of it.
-    bend = Rotation.from_rotvec(-(pitch * near)[:, None] * np.array([1.0, 0, 0])).as_matrix()
+    length = figure.contacts(side)[1, 1] - figure.foot_vertices(side)[:, 1].min()
+    pitch = np.arcsin(np.clip(poses.turns[:, ankle, 2, 1], -1, 1))
+    room = np.arcsin(np.clip(ball / length, 0, 1))
+    bend = np.where(ball > -length, np.clip(pitch - room, 0, TOE_BEND), 0)
+    # About the foot's left axis: it lifts what lies in front of it.
+    turned = Rotation.from_rotvec(-bend[:, None] * np.array([1.0, 0, 0])).as_matrix()
     turns = poses.turns.copy()
     for toe in figure.rig.limbs[f"{side}_toe"]:
         for bone in _below(figure, toe, -1):
-            turns[:, bone] = poses.turns[:, ankle] @ bend
+            turns[:, bone] = poses.turns[:, ankle] @ turned
     return Poses(turns, poses.hips)
