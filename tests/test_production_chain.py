@@ -21,7 +21,7 @@ from mimo import demo, weights
 from mimo.video import VideoReader
 
 ROOT = Path(__file__).parent.parent
-FRAMES = 9
+FRAMES = 6
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def settings(networks):
     """Where the tiny files lie, and what makes random networks go through."""
     seen = {"weights": str(networks / "sam2"), "key_points": str(networks / "key_points"), "device": "cpu"}
     return {
-        "ingest": {"max_seconds": 0.3, "short_side": 192, "min_frames": 4},
+        "ingest": {"max_seconds": 0.2, "short_side": 128, "min_frames": 4},
         "segmentation": seen | {"detector": str(networks / "man"), "min_area": 0},
         "character": seen | {"detector": str(networks / "man"), "min_overlap": 0, "full_body": False},
         "pose": {
