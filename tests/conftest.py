@@ -76,6 +76,24 @@ def checkout(tmp_path: Path) -> Checkout:
     return copy_checkout(tmp_path / "checkout")
 
 
+@pytest.fixture(scope="session")
+def finished_batch(tmp_path_factory) -> Checkout:
+    """A real batch of one video and one character, finished; to be read only."""
+    from real_batch import write_inputs
+
+    checkout = copy_checkout(tmp_path_factory.mktemp("batch") / "finished")
+    write_inputs(checkout)
+    result = checkout.shell("snakemake --cores 2")
+    assert result.returncode == 0, result.stdout
+    return checkout
+
+
+@pytest.fixture
+def batch_copy(finished_batch: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of it that a test may change."""
+    return Checkout(shutil.copytree(finished_batch.folder, tmp_path / "batch"))
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """Let torch use one thread: networks as small as the golden ones only lose by threads that wait."""

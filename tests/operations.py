@@ -72,6 +72,24 @@ class Operation:
 
 OPERATIONS: list[Operation] = [
     Operation(
+        "`kill -9` of Snakemake",
+        "its stages end at once: `STOPPED: the run that it belongs to has ended` in their logs",
+    ),
+    Operation(
+        "`kill -9` of a stage, or out of memory",
+        "exit code 1; the status says `stopped before its end (killed, or out of memory?)`",
+    ),
+    Operation(
+        "power failure, or `kill -9` of everything",
+        "the status says `stopped before its end (killed, or out of memory?)`",
+    ),
+    Operation("Ctrl-C", "`STOPPED: it was interrupted` in the log"),
+    Operation(
+        "a stage of a killed run is still at work",
+        "its successor says in the log `waiting for process … on …, which is making …`",
+        note="the successor goes on as soon as the other has ended; that process may be killed",
+    ),
+    Operation(
         "two runs at once in one folder",
         "the second one ends at once: `another run is at work in …; wait for it or stop it`",
     ),
