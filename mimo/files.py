@@ -130,7 +130,9 @@ def _remove_leftovers(folder: Path, start: str, suffix: str) -> None:
     """Remove temporary files whose writer is dead, with what stands beside them under the same letters."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(start)]
-    for letters in {name.removeprefix(start).partition(".")[0] for name in names}:
+    # A file of the same stem but another suffix has its own writer, who may be alive.
+    ours = {name.removeprefix(start).removesuffix(suffix) for name in names if name.endswith(suffix)}
+    for letters in {part for part in ours if "." not in part}:
         with _free(folder / f"{start}{letters}{suffix}") as free:
             for name in names if free else []:
                 if name.startswith(f"{start}{letters}."):

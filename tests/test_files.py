@@ -87,6 +87,17 @@ def test_leftovers_of_the_dead_are_removed_and_never_written_into(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_files_of_one_stem_are_written_side_by_side(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "a.mp4") as video:
+        video.write_text("video")
+        with whole_file(tmp_path / "a.webp") as picture:
+            picture.write_text("picture")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a.mp4": "video",
+        "a.webp": "picture",
+    }
+
+
 def test_two_writers_do_not_mix_and_the_last_to_end_wins(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     first, second = Writer(path), Writer(path)

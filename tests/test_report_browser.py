@@ -216,7 +216,7 @@ def test_link_to_a_row_opens_it(opened, page_file):
 
 def test_everything_is_there_without_javascript(opened):
     page = opened(java_script_enabled=False)
-    assert page.locator("tbody.item:visible").count() == 2 * COPIES + 4
+    assert page.locator("tbody.item:visible").count() == 2 * COPIES + 5
     assert not page.locator(".controls").is_visible()
     row = page.locator("tbody.item[data-kind=result]").first
     row.locator("a.open").click()

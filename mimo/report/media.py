@@ -124,11 +124,11 @@ def media_of(project: Project, row: Row, size: Size) -> Media:
         there = tuple((what, file) for what, file in files if file is not None)
         return Media(dict(there).get("prepared") or dict(there).get("picture"), pictures=there)
     template = config.templates / item.template
-    driver = template / "vid.mp4"
+    driver = _driver(template)
     if item.kind != "result":
         base, preview = f"{item.name}.{size.name}", template / "preview.png"
         return Media(
-            kept(f"{base}.webp", driver, partial(_still, driver, *poster)),
+            kept(f"{base}.still.webp", driver, partial(_still, driver, *poster)),
             sheet=kept(f"{base}.sheet.webp", preview, partial(_shrunk, preview, size.sheet, size.sheet_bytes))
             if size.sheet
             else None,
@@ -138,8 +138,8 @@ def media_of(project: Project, row: Row, size: Size) -> Media:
     base, video = f"{item.template}/{item.character}.{size.name}", result_video(project, row)
     strip = kept(f"{base}.sheet.webp", video, partial(_strip, video, template, size))
     return Media(
-        kept(f"{base}.webp", video, partial(_still, video, *poster)),
-        kept(f"{base}.mp4", video, partial(_preview, video, size)) if size.side else None,
+        kept(f"{base}.still.webp", video, partial(_still, video, *poster)),
+        kept(f"{base}.preview.mp4", video, partial(_preview, video, size)) if size.side else None,
         strip if size.sheet and driver.is_file() else None,
     )
 
@@ -184,7 +184,13 @@ def _preview(video: Path, size: Size, path: Path) -> None:
     write_preview(path, video, size)
 
 
+def _driver(template: Path) -> Path:
+    """What drives a template's results: its video, or the body of a motion without a scene."""
+    video = template / "vid.mp4"
+    return video if video.is_file() else template / "sdc.mp4"
+
+
 def _strip(video: Path, template: Path, size: Size, path: Path) -> None:
     config = template / CONFIG
     first = TemplateConfig.read(config).crop(1 << 40).start if config.is_file() else 0
-    write_strip(path, video, template / "vid.mp4", first, size.sheet, size.sheet_times, size.sheet_bytes)
+    write_strip(path, video, _driver(template), first, size.sheet, size.sheet_times, size.sheet_bytes)

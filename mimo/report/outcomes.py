@@ -15,6 +15,7 @@ from mimo.project import Project
 from mimo.run_lock import is_running
 from mimo.segments import segment_jobs
 from mimo.storage.copies import bring
+from mimo.template import CONFIG
 
 VIDEO_STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting", "template")
 LOG_TAIL = 16_000
@@ -60,12 +61,12 @@ class Item:
     """A video with its template, a character, or a result, and the stages that make it.
 
     Attributes:
-        kind: what it is; ``template`` for one dropped in by hand.
+        kind: what it is; ``template`` for one dropped in by hand, ``motion`` for a file with 3D motion.
         name: its name; for a result ``TEMPLATE with CHARACTER``.
         stages: in the order they run; none for a template dropped in by hand.
     """
 
-    kind: Literal["video", "template", "character", "result"]
+    kind: Literal["video", "motion", "template", "character", "result"]
     name: str
     stages: list[StageOutcome]
     template: str = ""
@@ -102,6 +103,10 @@ def outcomes(project: Project) -> list[Item]:
         folder = config.templates / name
         stages = [_outcome(project, stage, name, *_finished(folder, stage)) for stage in VIDEO_STAGES]
         items.append(Item("video", name, stages, template=name))
+    for name in project.motions:
+        record = config.templates / name / "records" / "motion.json"
+        stage = _outcome(project, "motion", name, record, config.templates / name / CONFIG)
+        items.append(Item("motion", name, [stage], template=name))
     for name in project.dropped_in:
         items.append(Item("template", name, [], template=name))
     for name in project.used_characters:
@@ -130,7 +135,8 @@ def verdict(item: Item, known: Mapping[tuple[str, str], Item]) -> tuple[State, s
         return "done", ""
     if any(outcome.state == "running" for outcome in item.stages):
         return "running", ""
-    needed = [("video", item.template), ("character", item.character)] if item.kind == "result" else []
+    kinds = ("video", "motion") if item.kind == "result" else ()
+    needed = [*((kind, item.template) for kind in kinds), ("character", item.character)] if kinds else []
     for source in (known[key] for key in needed if key in known):
         if source.failure:
             return "blocked", f"{source.kind} {source.name} failed at {source.failure.stage}"

@@ -180,12 +180,13 @@ class _Page:
         if item.kind == "result":
             if row.state == "done":
                 yield "full video", self._link(result_video(self._project, row))
-            for kind, name in (("video", item.template), ("character", item.character)):
+            driver = "motion" if item.template in self._project.motions else "video"
+            for kind, name in ((driver, item.template), ("character", item.character)):
                 yield kind, f"#{Row(Item(kind, name, []), 'done', '', []).key}"  # type: ignore[arg-type]
         if item.name in self._project.videos and item.kind == "video":
             yield "source", self._link(self._project.videos[item.name])
         folder = self._project.config.templates / item.name
-        if item.kind in ("video", "template") and folder.is_dir():
+        if item.kind in ("video", "motion", "template") and folder.is_dir():
             yield "folder", self._link(folder)
         for outcome in item.stages:
             if outcome.log:
@@ -202,7 +203,13 @@ class _Page:
 def _tiles(rows: list[Row]) -> list[dict[str, Any]]:
     """The numbers at the top of the page."""
     tiles: list[dict[str, Any]] = []
-    titles = {"result": "results", "video": "videos", "template": "by hand", "character": "characters"}
+    titles = {
+        "result": "results",
+        "video": "videos",
+        "motion": "motions",
+        "template": "by hand",
+        "character": "characters",
+    }
     for kind, title in titles.items():
         those = [row for row in rows if row.item.kind == kind]
         done = sum(row.state == "done" for row in those)

@@ -14,7 +14,7 @@ from mimo.report.flags import Flag, flags
 from mimo.report.outcomes import Item, State, verdict
 
 STATES: tuple[State, ...] = ("failed", "running", "done", "waiting", "blocked")
-KINDS = ("result", "video", "template", "character")
+KINDS = ("result", "video", "motion", "template", "character")
 DEFAULT_CONFIG = Path("config.yaml")
 
 
@@ -86,7 +86,8 @@ def table_rows(items: Iterable[Item]) -> list[Row]:
 
 def _row(item: Item, known: Mapping[tuple[str, str], Item]) -> Row:
     state, reason = verdict(item, known)
-    needed = [known.get(("video", item.template)), known.get(("character", item.character))]
+    kinds = (("video", item.template), ("motion", item.template), ("character", item.character))
+    needed = [known.get(kind) for kind in kinds]
     sources = [other for other in needed if other is not None] if item.kind == "result" else []
     taken = [flag for source in sources for flag in flags(source.stages)]
     return Row(item, state, reason, flags(item.stages) + taken, frozenset(flag.check.key for flag in taken))
