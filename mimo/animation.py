@@ -81,3 +81,13 @@ class Animation(Template):
     def motion(self) -> Path | None:
         """``motion.npz`` of the template that the motion code belongs to."""
         return super().motion if self.code.name == CODE else None
+
+
+def open_template(folder: Path | str) -> Template:
+    """A template to make results of; a motion without a scene is performed on white.
+
+    Raises:
+        Rejected: as `Template.load` and `Animation.load`.
+    """
+    of_motion = TemplateConfig.read(Path(folder) / CONFIG).is_motion
+    return Animation.load(folder) if of_motion else Template.load(folder)

@@ -29,6 +29,7 @@ class Configuration(StageSettings):
     """Structure of ``config.yaml``; each stage's block is checked by its backend's own `Settings`."""
 
     videos: Folder = Field(Path("videos"), description="folder of driving videos")
+    motions: Folder = Field(Path("motions"), description="folder of files with 3D motion")
     characters: Folder = Field(Path("characters"), description="folder of character pictures")
     templates: Folder = Field(
         Path("templates"), description="folder of templates, made or dropped in by hand"
@@ -57,6 +58,7 @@ class Configuration(StageSettings):
     occlusion: dict[str, Any] = Field({}, description="backend and settings of the stage")
     inpainting: dict[str, Any] = Field({}, description="backend and settings of the stage")
     template: dict[str, Any] = Field({}, description="settings of the stage")
+    motion: dict[str, Any] = Field({}, description="settings of the stage")
     character: dict[str, Any] = Field({}, description="backend and settings of the stage")
     synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")
 

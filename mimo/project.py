@@ -30,6 +30,7 @@ from mimo.weights import use_folders
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".3gp", ".ogv", ".mxf"}
+MOTION_SUFFIXES = {".npz", ".bvh", ".txt", ".json", ".pkl"}
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 Question = TypeVar("Question", bound=Callable[..., Any])
@@ -60,8 +61,9 @@ class Project:
         config: the configuration.
         videos: driving videos by name (the file's name without its suffix), in name order.
         characters: character pictures by name, in name order.
-        templates: names of all templates: one a video, then those dropped in by hand.
+        templates: names of all templates: one a video, one a motion, then those dropped in by hand.
         pairs: (template, character) of each result to make.
+        motions: files with 3D motion by name, in name order.
     """
 
     config: Configuration
@@ -69,6 +71,7 @@ class Project:
     characters: dict[str, Path]
     templates: list[str]
     pairs: list[tuple[str, str]]
+    motions: dict[str, Path] = field(default_factory=dict)
     _answers: dict[tuple[str, str, str], Any] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
@@ -88,12 +91,17 @@ class Project:
         characters = by_name(config.characters, PICTURE_SUFFIXES, config.exclude)
         videos, overrides = split_by_subject(videos, config.overrides, config.subjects, config.exclude)
         config = config.model_copy(update={"overrides": overrides})
-        templates = [*videos, *_dropped_in(config, videos)]
+        motions = by_name(config.motions, MOTION_SUFFIXES, config.exclude)
+        if both := sorted(videos.keys() & motions.keys()):
+            raise Rejected(f"{videos[both[0]]} and {motions[both[0]]} would share a name; rename one of them")
+        templates = [*videos, *motions, *_dropped_in(config, videos | motions)]
         if not templates:
             raise Rejected(
-                f"no driving video in {shown(config.videos)}/ and no template in {shown(config.templates)}/"
+                f"no driving video in {shown(config.videos)}/, no motion in {shown(config.motions)}/ and no "
+                f"template in {shown(config.templates)}/"
             )
-        project = cls(config, videos, characters, templates, _pairs(config, templates, characters))
+        pairs = _pairs(config, templates, characters)
+        project = cls(config, videos, characters, templates, pairs, motions)
         project._check_settings()
         return project
 
@@ -120,14 +128,21 @@ class Project:
 
     @property
     def dropped_in(self) -> list[str]:
-        """Templates without a driving video here: they are used as they are."""
-        return [name for name in self.templates if name not in self.videos]
+        """Templates without a driving video or motion here: they are used as they are."""
+        return [name for name in self.templates if name not in self.videos and name not in self.motions]
 
     @property
     def remote_folders(self) -> set[Path]:
         """Folders on S3-compatible storage, by their local copies (see `mimo.storage.addresses`)."""
         config = self.config
-        folders = (config.videos, config.characters, config.templates, config.prepared, config.results)
+        folders = (
+            config.videos,
+            config.motions,
+            config.characters,
+            config.templates,
+            config.prepared,
+            config.results,
+        )
         return {folder for folder in folders if address(folder)}
 
     @property
@@ -137,13 +152,13 @@ class Project:
 
     @property
     def made_here_pattern(self) -> str:
-        """Regular expression of names of templates that the workflow makes itself."""
-        others = "|".join(re.escape(name) for name in self.dropped_in)
+        """Regular expression of names of templates that the workflow makes of driving videos."""
+        others = "|".join(re.escape(name) for name in [*self.dropped_in, *self.motions])
         return f"(?!(?:{others})/)[^/]+" if others else "[^/]+"
 
     def dropped_in_files(self, name: str) -> list[str]:
         """Files of a template dropped in by hand; none for our own: its ``config.json`` has their digests."""
-        if name in self.videos:
+        if name in self.videos or name in self.motions:
             return []
         folder = self.config.templates / name
         return [str(path) for path in files_in(folder) if path.suffix in (".mp4", ".npz")]

@@ -178,7 +178,7 @@ def _rounded(megabytes: float) -> int:
 
 
 def clip_of_template(folder: Path, waits_for: Path | None = None) -> Clip:
-    """The clip of a template or of a segment of one: by ``records/ingest.json``, else by ``vid.mp4``.
+    """The clip of a template or of a segment of one: by ``records/ingest.json``, ``vid.mp4``, or ``sdc.mp4``.
 
     Args:
         folder: with ``vid.mp4``; one that was dropped in by hand has no record.
@@ -188,8 +188,8 @@ def clip_of_template(folder: Path, waits_for: Path | None = None) -> Clip:
         FileNotFoundError: of `waits_for`, there is no clip yet. Snakemake then says ``<TBD>``, and asks again
             before it submits the job.
     """
-    record, video = folder / "records" / "ingest.json", folder / "vid.mp4"
-    for path, read in ((record, _recorded), (video, _header)):
+    record, video, motion = folder / "records" / "ingest.json", folder / "vid.mp4", folder / "sdc.mp4"
+    for path, read in ((record, _recorded), (video, _header), (motion, _header)):
         try:
             return read(str(path), path.stat().st_mtime_ns)[0]
         except FileNotFoundError:

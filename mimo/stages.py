@@ -15,6 +15,7 @@ STAGES = {
     "occlusion": "video_decomp.occlusion",
     "inpainting": "video_decomp.inpainting",
     "template": "video_decomp.pack",
+    "motion": "video_decomp.motion",
     "character": "video_decomp.character",
     "synthesis": "mimo.synthesis",
 }

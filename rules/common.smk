@@ -42,6 +42,7 @@ wildcard_constraints:
     video=project.made_here_pattern,
     character=r"[^/]+",
     template=r"[^/]+",
+    motion=segments.any_of(project.motions),
 
 
 def require_weights():
@@ -56,6 +57,17 @@ def require_weights():
 def made(name):
     """A file of the template of one driving video."""
     return stored(f"{project.config.templates}/{{video}}/{name}")
+
+
+def of_motion(name):
+    """A file of the template of one motion."""
+    return stored(f"{project.config.templates}/{{motion}}/{name}")
+
+
+def template_of_camera(wildcards):
+    """The motion of the template whose camera a motion is seen by, if its settings name one."""
+    kind, _, folder = project.settings("motion", wildcards.motion).camera.partition(":")
+    return [stored(f"{folder}/motion.npz")] if kind == "template" else []
 
 
 def prepared(name):
@@ -155,4 +167,6 @@ def job_clip(stage, name, file):
     """What a job works on. As long as its file is missing, Snakemake says <TBD>, and asks again."""
     if stage == "ingest":
         return clip_of_source(file, project.settings(stage, name))
-    return PICTURE if stage == "character" else clip_of_template(file.parent, file)
+    if stage in ("character", "motion"):
+        return PICTURE
+    return clip_of_template(file.parent, file)

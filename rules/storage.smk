@@ -37,6 +37,7 @@ def template_files(wildcards):
     """
     name = wildcards.template
     files = project.dropped_in_files(name)
-    if name in project.videos and address(project.config.templates):
-        files = [f"{project.config.templates}/{name}/{file}" for file in REMOTE_FILES]
+    if name not in project.dropped_in and address(project.config.templates):
+        made = REMOTE_FILES if name in project.videos else ["sdc.mp4", "motion.npz"]
+        files = [f"{project.config.templates}/{name}/{file}" for file in made]
     return [stored(file) for file in files]

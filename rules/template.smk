@@ -37,3 +37,4 @@ rule templates:
         every(rules.occlusion.output, video=project.videos),
         every(rules.inpainting.output, video=project.videos),
         every(rules.template.output, video=project.videos),
+        every(rules.motion.output, motion=project.motions),

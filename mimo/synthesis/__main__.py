@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from mimo.animation import open_template
 from mimo.character import Character
 from mimo.stage import backend_arguments
 from mimo.synthesis.parts import Part
 from mimo.synthesis.rendering import make_part, make_video
-from mimo.template import Template
 from mimo.worker.handover import perform
 
 STAGE = "mimo.synthesis"
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--output {args.output}: must end in .mp4")
 
     def work() -> None:
-        template, character = Template.load(args.template), Character.load(args.character)
+        template, character = open_template(args.template), Character.load(args.character)
         if args.part is None:
             make_video(template, character, args.output, backend, args.settings)
         else:

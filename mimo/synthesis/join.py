@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mimo.animation import open_template
 from mimo.character import Character
 from mimo.files import remove
 from mimo.stage import Rejected, StageSettings, backend_arguments, run
@@ -131,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     args, backend = backend_arguments(parser, "mimo.synthesis", "puppet", argv)
 
     def work() -> None:
-        template, character = Template.load(args.template), Character.load(args.character)
+        template, character = open_template(args.template), Character.load(args.character)
         join_parts(template, character, args.parts, args.output, backend, args.settings)
 
     return run(work, makes=args.output)
