@@ -180,7 +180,9 @@ class _Page:
         if item.kind == "result":
             if row.state == "done":
                 yield "full video", self._link(result_video(self._project, row))
-            driver = "motion" if item.template in self._project.motions else "video"
+            project = self._project
+            known = (("video", project.videos), ("motion", project.motions))
+            driver = next((kind for kind, names in known if item.template in names), "template")
             for kind, name in ((driver, item.template), ("character", item.character)):
                 yield kind, f"#{Row(Item(kind, name, []), 'done', '', []).key}"  # type: ignore[arg-type]
         if item.name in self._project.videos and item.kind == "video":
