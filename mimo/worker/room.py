@@ -8,6 +8,7 @@ stay.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -74,8 +75,8 @@ def ask_to_leave(path: Path) -> int | None:
 
 def gpu_mb_left() -> float:
     """MB that this process can have on its GPU: free ones, and those that it holds already."""
-    import torch
-
+    # By name: only backends that compute with PyTorch have it in their environments, and only they come here.
+    torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
         return math.inf
     return float(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / 1e6
