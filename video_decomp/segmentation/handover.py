@@ -20,7 +20,7 @@ def packed(sightings: Mapping[int, Sighting], subject: dict[str, Any]) -> dict[s
     return columns | {"subject": np.array(json.dumps(subject))}
 
 
-def rows(survey: Mapping[str, np.ndarray], first: int) -> list[dict[str, Any]]:
+def rows(survey: Mapping[str, np.ndarray], first: int = 0) -> list[dict[str, Any]]:
     """Values of the sightings that `packed` wrote, with frames counted from frame `first`."""
     table = [survey[name] for name in COLUMNS]
     found = [dict(zip(COLUMNS, values, strict=True)) for values in zip(*table, strict=True)]

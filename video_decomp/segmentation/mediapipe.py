@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +24,8 @@ from video_decomp.segmentation.subject import Track, choose, key_frame_spacing, 
 from video_decomp.segmentation.tracking import follow
 from video_decomp.segments.part import Part
 
+LOOK_BACK = 10.0
+"""Seconds before a segment, at most, from which on the person is followed into it."""
 _LOOKS = ((0.87, True), (0.75, False))
 """Further looks at the person for the mask: scale of the region, mirrored or not. Smaller regions show more
 detail and leak less into things that touch the person."""
@@ -50,7 +53,7 @@ class _Known:
     """What is known of a clip before its frames are masked.
 
     Attributes:
-        sightings: of the subject in key frames, by frame index; of a segment's video also those outside.
+        sightings: of the subject in key frames, by frame index.
         plate: the empty scene, if masks are refined.
         subject: who it is, for the record.
     """
@@ -88,10 +91,18 @@ def segment(video: VideoReader, settings: Settings, part: Part | None = None) ->
         mimo.stage.Rejected: no person, person too small, or no full body in view.
     """
     network = LandmarkNetwork(settings.network, settings.threads)
-    known = _told(part) if part else _look_over(video, network, settings)
-    masks = _soft_masks(video, known.sightings, network, known.plate, settings)
+    ours = range(len(video))
+    if part is None:
+        known = _look_over(video, network, settings)
+    else:
+        known, ours = _told(part), range(part.place.first, part.place.stop)
+        video = VideoReader(part.whole / "vid.mp4")
+    # Masks are steadied by their neighbours' (and those of a segment's ends by the frames beside it).
+    near = range(max(0, ours.start - 1), min(len(video), ours.stop + 1))
+    masks = _soft_masks(video, near, known, network, settings)
+    finished = map(_harden, steady(masks) if settings.steady else masks)
     return Segmentation(
-        masks=map(_harden, steady(masks) if settings.steady else masks),
+        masks=islice(finished, ours.start - near.start, ours.stop - near.start),
         subject=known.subject,
         weights=["blazepose-detector", network.weights_name],
     )
@@ -116,10 +127,10 @@ def _look_over(video: VideoReader, network: LandmarkNetwork, settings: Settings)
 def _told(part: Part) -> _Known:
     """What a survey of the whole video tells of a segment."""
     told = part.survey
-    sightings = {}
-    places = zip(rows(told, part.place.first), told["roi"].tolist(), told["outline"], strict=True)
-    for row, roi, outline in places:
-        sightings[row["frame"]] = LandmarkSighting(**row, roi=Roi(*roi), outline=outline)
+    places = zip(rows(told), told["roi"].tolist(), told["outline"], strict=True)
+    sightings = {
+        row["frame"]: LandmarkSighting(**row, roi=Roi(*roi), outline=outline) for row, roi, outline in places
+    }
     plate = Plate(told["plate"], told["trust"]) if "plate" in told else None
     return _Known(sightings, plate, subject_of(told))
 
@@ -141,21 +152,23 @@ def _survey(
 
 
 def _soft_masks(
-    video: VideoReader,
-    subject: dict[int, LandmarkSighting],
-    network: LandmarkNetwork,
-    plate: Plate | None,
-    settings: Settings,
+    video: VideoReader, ours: range, known: _Known, network: LandmarkNetwork, settings: Settings
 ) -> Iterator[SoftMask]:
-    spacing = key_frame_spacing(float(video.info.fps))
-    for tracked in follow(progress(video, "masking", len(video)), subject, spacing, network):
+    """Masks of some frames of a video; the person is followed from the last sighting before them."""
+    rate = float(video.info.fps)
+    spacing = key_frame_spacing(rate)
+    earliest = max(0, ours.start - round(LOOK_BACK * rate))
+    start = max([frame for frame in known.sightings if frame <= ours.start] + [earliest])
+    frames = video.frames(start, min(len(video), ours.stop + spacing))
+    followed = follow(frames, known.sightings, spacing, network, start)
+    for tracked in progress(islice(followed, ours.start - start, ours.stop - start), "masking", len(ours)):
         if tracked.landmarks is None:
             yield SoftMask(tracked.image, np.zeros(tracked.image.shape[:2], np.float32), 0.0)
             continue
         soft = _look_again(tracked.image, tracked.landmarks, network)
         if settings.refine:
             cell = tracked.landmarks.roi.side * _LOOKS[0][0] / tracked.landmarks.mask.shape[0]
-            soft = refine(tracked.image, soft, cell, plate)
+            soft = refine(tracked.image, soft, cell, known.plate)
         yield SoftMask(tracked.image, soft, tracked.landmarks.score)
 
 

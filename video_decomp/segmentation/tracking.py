@@ -30,22 +30,27 @@ class Tracked:
 
 
 def follow(
-    frames: Iterable[np.ndarray], subject: dict[int, LandmarkSighting], spacing: int, network: LandmarkNetwork
+    frames: Iterable[np.ndarray],
+    subject: dict[int, LandmarkSighting],
+    spacing: int,
+    network: LandmarkNetwork,
+    first_frame: int = 0,
 ) -> Iterator[Tracked]:
     """Find the subject in every frame.
 
     Args:
-        frames: all frames, uint8 (height, width, 3) RGB.
+        frames: uint8 (height, width, 3) RGB, in order without gaps.
         subject: the sightings in key frames, by frame index.
         spacing: most frames held at a time.
         network: gives landmarks and mask.
+        first_frame: index of the first frame.
     """
     colours = np.mean([sighting.colours for sighting in subject.values()], axis=0)
     tracker = _Tracker(network, colours)
     carried: Roi | None = None
     span: list[np.ndarray] = []
-    start = 0
-    for index, image in enumerate(frames):
+    start = first_frame
+    for index, image in enumerate(frames, first_frame):
         if span and (index in subject or len(span) >= spacing):
             first, last = subject.get(start), subject.get(index)
             found = tracker.follow_span(span, first.roi if first else carried, last, image)
