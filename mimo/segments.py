@@ -177,6 +177,11 @@ def join_digest(layer: str) -> str:
     return fingerprint(f"video_decomp.segments.{layer}")
 
 
+def result_join_digest() -> str:
+    """Digest of the code that joins the parts of a result."""
+    return fingerprint("mimo.synthesis.join")
+
+
 @dataclass(frozen=True)
 class SegmentJob:
     """A job on the way to a stage's result for a divided video, beside the one that joins the segments.

@@ -1,33 +1,5 @@
 """Results of long templates: made in parts that do not wait for each other, and joined."""
 
-from dataclasses import replace
-
-from mimo.fingerprint import fingerprint
-
-
-def part_needs(resource):
-    """Resources of a part: those of a clip as long as it is."""
-
-    def amount(wildcards, input, attempt):
-        clip = job_clip("synthesis", wildcards.template, Path(input.config))
-        parts = segments.parts_of(project, wildcards.template)
-        part = replace(clip, frames=-(-clip.frames // parts))
-        return getattr(
-            project.demand("synthesis", wildcards.template, part, attempt), resource
-        )
-
-    return amount
-
-
-def result_parts(wildcards):
-    """The files of all parts of a result."""
-    return every(
-        rules.synthesis_part.output,
-        template=wildcards.template,
-        character=wildcards.character,
-        part=segments.result_parts(project, wildcards.template),
-    )
-
 
 rule synthesis_part:
     input:
@@ -89,7 +61,7 @@ rule synthesis_join:
             path for path in input.parts if path.endswith(".mp4")
         ],
         options=options("synthesis", "template"),
-        code=fingerprint("mimo.synthesis.join"),
+        code=segments.result_join_digest(),
     message:
         "{wildcards.template} with {wildcards.character}: joining the parts of the video"
     shell:
