@@ -17,7 +17,7 @@ from mimo.template import FrameCrop, TemplateConfig, time_crop
 from mimo.video import VideoWriter
 
 STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting")
-SPOILED = '<b>"spoiled"</b>'
+SPOILED = '<B>"spoiled"</B>'
 
 
 class Page(HTMLParser):
@@ -127,7 +127,7 @@ def test_report(project):
     failures = shown[: shown.index("Videos and results")]
     assert "segmentation | REJECTED: vid.mp4: no person; take another video | nobody | log" in failures
     assert "snakemake --cores all -- templates/nobody/records/segmentation.json" in failures
-    assert 'ingest | OSError: disk <full> | <b>"spoiled"<-b> | log' in failures
+    assert 'ingest | OSError: disk <full> | <B>"spoiled"<-B> | log' in failures
     assert "video nobody failed at segmentation" in shown  # of the result that needs it
     assert "2.5 s" in shown  # a template is made at 20 s / 8 frames
     assert "error.mean_px | 1.235" in shown
@@ -153,3 +153,10 @@ def test_damaged_record_does_not_stop_the_report(project):
     Path("templates/walk/records/pose.json").write_text("{")
     assert call("mimo.report").returncode == 0
     assert "pose.json: damaged" in Path("results/report.html").read_text()
+
+
+def test_name_that_is_a_variable_to_snakemake_is_refused(project):
+    Path("videos/<name>.mp4").touch()
+    result = call("mimo.report")
+    assert result.returncode == 3
+    assert "<name> cannot stand in a name; rename it" in result.stderr
