@@ -10,7 +10,6 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from mimo.template import FrameCrop, TemplateConfig, time_crop

@@ -105,6 +105,6 @@ def test_killed_twice_then_finished_beside_bad_videos(checkout):
     report = (folder / "results" / "report.html").read_text()
     assert report.count("REJECTED") >= 3
     for name in BAD:
-        assert f"<b>{name}</b>" in report
+        assert f'">{name}</a>' in report
 
     assert checkout.planned("--configfile", "more.yaml", *good_only) == {}

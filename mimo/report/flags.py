@@ -145,7 +145,7 @@ def _where(key: str, record: Record) -> str:
 CHECKS = [
     Check(
         "mask-jumps", "mask jumps", "segmentation", metric("area_jumps"), 0, "{:.0f}",
-        "The mask's area changes by more than a quarter from one frame to the next {value} times: "
+        "From one frame to the next the mask's area changes by more than a quarter ({value} ×): "
         "a limb may be lost, or another person taken in.",
         "none in clips without a fault; a person entering or leaving the picture does not count",
     ),
@@ -178,8 +178,8 @@ CHECKS = [
     ),
     Check(
         "occluder", "occluder unstable", "occlusion", layer_jumps, 0, "{:.0f}",
-        "What passes in front of the person appears, vanishes or changes size abruptly {value} times "
-        "more often than things come and go.",
+        "What passes in front of the person appears, vanishes or changes size abruptly "
+        "more often than things come and go ({value} ×).",
         "each thing may come once and go once",
     ),
     Check(

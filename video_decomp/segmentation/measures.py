@@ -10,6 +10,7 @@ import numpy as np
 _FLOW_SIDE = 360  # flow is measured on frames of about this short side
 _FIT = 12  # grey levels: where the frame before, moved along the flow, differs more, masks are not compared
 _JUMP = 0.25  # change of area from one frame to the next that counts as a jump
+_PARTLY = 0.75  # share of its usual area below which a person cut by the picture's side is walking in or out
 _NAMED = 20  # jumps whose frames are named
 
 
@@ -34,7 +35,7 @@ class MaskMeasures:
         """
         self._scores.append(score)
         self._areas.append(float((mask > 127).mean()))
-        self._cut.append(any(bool(edge.any()) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])))
+        self._cut.append(bool(mask[:, 0].any() or mask[:, -1].any()))
         scale = min(1.0, _FLOW_SIDE / min(mask.shape))
         grey = cv2.resize(
             cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
@@ -59,7 +60,7 @@ class MaskMeasures:
         """Frames, frames found, scores, areas, jumps of area, flicker.
 
         ``area_jumps`` counts changes of area by more than a quarter between neighbouring frames; a person who
-        enters or leaves the picture (cut by its border, and small) is no jump. ``area_jump_frames`` names the
+        walks into or out of the picture (cut by its side, and small) is none. ``area_jump_frames`` names the
         frames after the first jumps. ``flicker`` is the mean of 1 - IoU of consecutive masks after motion
         compensation; part of it is the optical flow's own error: compare it between methods on one clip only.
         """
@@ -84,7 +85,7 @@ class MaskMeasures:
         both = (before > 0) & (after > 0)
         change = np.abs(np.log(np.maximum(after, 1e-9) / np.maximum(before, 1e-9)))
         usual = float(np.median(areas[areas > 0])) if both.any() else 0.0
-        passes_border = cut[:-1] & cut[1:] & (np.minimum(before, after) < usual / 2)
+        passes_border = cut[:-1] & cut[1:] & (np.minimum(before, after) < _PARTLY * usual)
         return (np.flatnonzero(both & ~passes_border & (change > np.log(1 + _JUMP))) + 1).tolist()
 
     def frames_found(self) -> list[int]:
