@@ -181,7 +181,7 @@ def test_everything_goes_wrong_and_the_results_are_those_of_a_local_run(cluster,
         ("COMPLETED", next(node for node in NODES if node != faults.dead_node))
     ]
     character = next(job for job in cluster.jobs() if stage_of(job) == "character")
-    assert "gres/gpu=1" in cluster.ask("scontrol", "show", "job", character.number)
+    assert "gres:gpu:1" in cluster.ask("scontrol", "show", "job", character.number)
 
     first.kill()
     first.wait()
