@@ -74,3 +74,4 @@ def test_production_segmentation_works_on_segments(tmp_path):
     assert said["metrics"]["frames"] == 14
     assert said["segments"]["parts"] == 2
     assert said["subject"]["people"] == 1
+    assert said["weights"] == ["rtdetr-v2-r50", "sam2.1-hiera-large", "vitpose-base-simple"]

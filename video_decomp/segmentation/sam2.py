@@ -24,6 +24,7 @@ from video_decomp.segments.part import Part
 
 if TYPE_CHECKING:
     from video_decomp.sam2.matting import EdgeMatter
+    from video_decomp.sam2.networks import Networks
     from video_decomp.sam2.people import PeopleFinder
 
 _FRAMES_AT_ONCE = 8  # key frames in the detector
@@ -63,11 +64,12 @@ def survey(video: VideoReader, settings: Settings) -> dict[str, np.ndarray]:
     """
     from video_decomp.sam2.networks import Networks
 
-    sightings, people = _find_subject(video, Networks(settings).people_finder(), settings)
+    networks = Networks(settings)
+    sightings, people = _find_subject(video, networks.people_finder(), settings)
     best = _best(sightings.values())
     box = [round(value) for value in best.box.tolist()]
     subject = {"chosen": settings.subject, "frame": best.frame, "box": box, "area": round(best.area, 4)}
-    return packed(sightings, subject | {"people": people})
+    return packed(sightings, subject | {"people": people}) | {"weights": np.array(networks.used)}
 
 
 def segment(video: VideoReader, settings: Settings, part: Part | None = None) -> Segmentation:
@@ -95,7 +97,9 @@ def segment(video: VideoReader, settings: Settings, part: Part | None = None) ->
     else:
         sightings, people = {}, None
     if part is not None and not sightings:
-        return Segmentation(masks=_nobody(video), subject=subject_of(part.survey), weights=networks.used)
+        return Segmentation(
+            masks=_nobody(video), subject=subject_of(part.survey), weights=_used(networks, part)
+        )
     if sightings:
         best = _best(sightings.values())
         prompt = Prompt(best.frame, box=tuple(best.box.tolist()))
@@ -120,10 +124,16 @@ def segment(video: VideoReader, settings: Settings, part: Part | None = None) ->
     }
     if part is not None:
         subject = subject_of(part.survey)
-    result = Segmentation(masks=iter(()), subject=subject, weights=networks.used)
+    result = Segmentation(masks=iter(()), subject=subject, weights=_used(networks, part))
     tracked = progress(tracker.track(video, [Prompt(prompt.frame, mask=mask)]), "masking", len(video))
     result.masks = ahead(_finished(tracked, matter, sightings, result.warnings), _FINISHED)
     return result
+
+
+def _used(networks: Networks, part: Part | None) -> list[str]:
+    """Names of the networks that a clip's masks come from; of a segment, with those of the survey."""
+    surveyed = part.survey["weights"].tolist() if part else []
+    return [*networks.used, *(name for name in surveyed if name not in networks.used)]
 
 
 def _best(sightings: Iterable[Sighting]) -> Sighting:
