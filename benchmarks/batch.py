@@ -46,6 +46,7 @@ MADE = {
 }
 """Videos that each stage of a template writes."""
 
+PLAN, RUN, RERUN = "plan (dry run)", "run, with its report", "run again, nothing to do"
 LIMITS = {"plan": 30.0, "rerun": 15.0, "job": 0.025, "memory": 500.0}
 """Seconds, seconds, seconds a job and megabytes that the workflow is to stay below with 1000 videos."""
 
@@ -192,14 +193,18 @@ def snakemake(*options: str) -> list[str]:
     return [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2", *options]
 
 
-def reasons(text: str) -> dict[str, str]:
-    """Reason of each video, character and result that failed, from a status table."""
-    found = {}
-    for line in text.splitlines():
-        row = re.match(r"(?:video|character|result) +(.*?)  +.*REJECTED: (.*)", line)
-        if row:
-            found[row[1]] = row[2]
-    return found
+def told_by_status(output: str) -> dict[str, str]:
+    """Reason of each item that failed, from the JSON that the status program prints."""
+    rows = json.loads(output[: output.rindex("]") + 1])
+    return {row["name"]: row["reason"] for row in rows if row["state"] == "failed"}
+
+
+def told_by_report(page: str) -> dict[str, str]:
+    """Reason of each item that failed, from the report's table."""
+    rows = re.findall(
+        r'data-state="failed".*?data-name="(.*?)".*?class="reason" title="(.*?)"', page, re.DOTALL
+    )
+    return dict(rows)
 
 
 def jobs_planned(output: str) -> int:
@@ -210,43 +215,110 @@ def jobs_planned(output: str) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """What became of a batch, and what each step of it took."""
+    """What became of a batch.
+
+    Attributes:
+        videos, bad: how many, and how many of them were bad.
+        jobs: planned at first.
+        results: finished videos.
+        status, report: reason of each item that failed, as they tell it.
+        costs: what each step took.
+    """
 
     videos: int
     bad: int
     jobs: int
     results: int
-    told_by_status: int
-    told_by_report: int
+    status: dict[str, str]
+    report: dict[str, str]
     costs: dict[str, Cost]
 
 
 def run(folder: Path, videos: int, bad: int) -> Batch:
-    """Plan a batch, run it, ask for its state, and plan and run it again with nothing to do."""
+    """Plan a batch, run it, ask what became of it, and run it again without the bad videos: nothing to do."""
     environment = prepare(folder, videos, bad)
     python = [sys.executable, "-m"]
-    costs = {"plan": measured(snakemake("--dry-run", "--quiet", "all"), folder, environment)}
-    costs["first plan with its table"] = measured(snakemake("--dry-run"), folder, environment)
-    jobs = jobs_planned(costs["first plan with its table"].output)
-    costs["run"] = measured(snakemake(), folder, environment)
-    costs["status"] = measured([*python, "mimo.status"], folder, environment)
-    costs["report"] = measured([*python, "mimo.report"], folder, environment)
-    # What is bad stays bad: the rest is done, and a run without them finds nothing to do.
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump(
-            yaml.safe_load((folder / "config.yaml").read_text())
-            | {"exclude": sorted(path.stem for path in (folder / "videos").glob("* bad for *"))}
-        )
-    )
-    costs["rerun with nothing to do"] = measured(snakemake(), folder, environment)
-    costs["plan with nothing to do"] = measured(snakemake("--dry-run"), folder, environment)
-    report = (folder / "results" / "report.html").read_text()
+    costs = {PLAN: measured(snakemake("--dry-run"), folder, environment)}
+    jobs = jobs_planned(costs[PLAN].output)
+    assert jobs, costs[PLAN].output
+    costs[RUN] = measured(snakemake(), folder, environment)
+    costs["status"] = measured([*python, "video_decomp.status", "--format", "json"], folder, environment)
+    costs["report once more"] = measured([*python, "mimo.report"], folder, environment)
+    report = folder / "results" / "report.html"
+    assert report.is_file(), costs[RUN].output
+    exclude = sorted(path.stem for path in (folder / "videos").glob("* bad for *"))
+    (folder / "without.yaml").write_text(yaml.safe_dump({"exclude": exclude}))
+    costs[RERUN] = measured(snakemake("--configfile", "without.yaml"), folder, environment)
+    assert "Nothing to be done" in costs[RERUN].output, costs[RERUN].output
     return Batch(
         videos,
         bad,
         jobs,
         results=len(list(folder.glob(f"results/*/{CHARACTER}.mp4"))),
-        told_by_status=len(reasons(costs["status"].output)),
-        told_by_report=0,
+        status=told_by_status(costs["status"].output),
+        report=told_by_report(report.read_text()),
         costs=costs,
     )
+
+
+def jobs_run(batch: Batch) -> int:
+    """Jobs of the run that came to an end, well or not."""
+    return len(re.findall(r"^(?:Finished jobid|Error in rule)", batch.costs[RUN].output, re.MULTILINE))
+
+
+def table(batch: Batch) -> list[str]:
+    """The result, as Markdown."""
+    done = jobs_run(batch)
+    each = batch.costs[RUN].jobs / done
+    limits = {
+        PLAN: f"{LIMITS['plan']:.0f} s",
+        RUN: f"{1000 * LIMITS['job']:.0f} ms a job",
+        RERUN: f"{LIMITS['rerun']:.0f} s",
+    }
+    rows = [
+        f"{batch.videos} videos, {batch.bad} of them bad, a character: {batch.jobs} jobs planned, {done} run.",
+        f"{batch.results} results; reasons told: {len(batch.status)} by status, {len(batch.report)} by the",
+        f"report. While jobs ran, Snakemake took {1000 * each:.1f} ms of processor time a job.",
+        f"Memory is to stay below {LIMITS['memory']:.0f} MB.",
+        "",
+        "| step | wall, s | processor, s | of its children, s | memory, MB | limit |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for step, cost in batch.costs.items():
+        rows.append(
+            f"| {step} | {cost.wall:.1f} | {cost.processor:.1f} | {cost.children:.1f} | {cost.memory:.0f} "
+            f"| {limits.get(step, '')} |"
+        )
+    return rows
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--bad", type=int, help="how many of them are bad (default: one in twenty)")
+    parser.add_argument("--folder", type=Path, help="work here and keep it; must be new")
+    args = parser.parse_args()
+    bad = args.videos // 20 if args.bad is None else args.bad
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (args.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        batch = run(folder, args.videos, bad)
+    lines = [
+        "# A batch of a thousand videos",
+        "",
+        f"Made by `python -m benchmarks.batch`: {describe()}.",
+        f"Load of the computer over the last 15 minutes: {os.getloadavg()[2]:.1f}.",
+        "The workflow is the real one; the stages' programs are stand-ins that copy small files.",
+        "",
+        *table(batch),
+    ]
+    print("\n".join(lines))
+    if args.videos == 1000:
+        RESULT.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -98,7 +98,7 @@ class S3Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of which those ten thousand above, where this server speaks to itself, and the next are free too."""
+    """Ports of which the next, and those ten thousand above, are free too: the server speaks to itself there."""
     chosen: list[int] = []
     while len(chosen) < count:
         port = random.SystemRandom().randrange(20_000, 45_000, 4)
