@@ -69,8 +69,7 @@ class GroupWriter:
                 self._pictures = self._part.with_suffix(f".pictures{self._part.suffix}")
                 files.callback(self._pictures.unlink, missing_ok=True)
             # Its own temporary name then begins like this file's, and is cleared up with it.
-            group = f"{self._part.stem.removeprefix('.')}.group{self._part.suffix}"
-            self._group_path = self._part.with_name(group)
+            self._group_path = self._part.with_suffix(f".group{self._part.suffix}")
             files.callback(self._group_path.unlink, missing_ok=True)
             self._track = files.enter_context(_Track(self._pictures, self.fps))
             self._open_files = files.pop_all()

@@ -98,7 +98,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         TakenOver: see `sole_maker`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    start = f".{path.stem}.part-"
+    start = f".{path.stem.removeprefix('.')}.part-"
     _remove_leftovers(path.parent, start, path.suffix)
     part = path.with_name(f"{start}{secrets.token_hex(4)}{path.suffix}")
     lock = _locked(part, f"clearing up for {path}")
@@ -109,7 +109,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(part), part):
+        if isinstance(error, OSError) and Path(error.filename or part).name.startswith(part.stem):
             error.filename = str(path)
         raise
     finally:

@@ -10,6 +10,7 @@ from mimo.lifetime import announce_run
 from mimo.project import Project
 from mimo.resources import PICTURE, clip_of_source, clip_of_template
 from mimo.run_lock import hold_run_lock
+from mimo.run_start import dated_now, require_writable
 from mimo.slurm_jobs import cancel_left_over
 from mimo.stage import Rejected
 from mimo.storage.addresses import COPIES, address
@@ -32,9 +33,7 @@ announce_run()
 
 
 onstart:
-    hold_run_lock(Path.cwd())
-    cancel_left_over(Path.cwd())
-    require_weights()
+    prepare_run()
 
 
 wildcard_constraints:
@@ -45,11 +44,20 @@ wildcard_constraints:
     motion=segments.any_of(project.motions),
 
 
-def require_weights():
-    """Refuse to start when a model file of a stage that is about to run is missing or damaged."""
-    stages = {job.rule.name for job in workflow.dag.needrun_jobs()}
+def prepare_run():
+    """Refuse to start when another run is at work, a folder cannot be written, or a model file is missing."""
+    jobs = list(workflow.dag.needrun_jobs())
+    stages = {job.rule.name for job in jobs}
+    config = project.config
     try:
+        hold_run_lock(Path.cwd())
+        require_writable(
+            [config.templates, config.prepared, config.results, config.logs]
+        )
+        cancel_left_over(Path.cwd())
         check.require(project, () if workflow.touch else stages)
+        for line in dated_now({file for job in jobs for file in job.input}):
+            logger.warning(line)
     except Rejected as error:
         raise WorkflowError(str(error)) from None
 

@@ -1,5 +1,6 @@
 """The report is no file that others wait for: it is written whenever a run ends, well or not."""
 
+from mimo.files import why_not_written
 from mimo.licences import cautions, summary
 from mimo.report.outcomes import outcomes
 from mimo.report.page import used_models, write_report
@@ -18,6 +19,8 @@ def report():
         logger.info(f"Report: {shown(written)}")
     except Rejected as error:
         logger.error(f"No report: {error}")
+    except OSError as error:
+        logger.error(f"No report: {why_not_written(error) or error}")
 
 
 onsuccess:
