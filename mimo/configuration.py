@@ -49,7 +49,8 @@ class Configuration(StageSettings):
         "person, and who it is: segmentation's subject, or settings of segmentation",
     )
     segments: SegmentSettings = Field(
-        SegmentSettings.model_validate({}),
+        {},
+        validate_default=True,
         description="how long videos are divided, to be worked on in parallel",
     )
     ingest: dict[str, Any] = Field({}, description="settings of the stage")
