@@ -19,7 +19,7 @@ pytestmark = [
 ]
 WALK = 'walk & "turn" <img src=x onerror=alert(1)>'
 CORRUPT = "<script >alert(2)< -script> 'it'"
-COPIES = 14
+COPIES = 11
 PHONE = {"width": 390, "height": 844}
 
 

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from mimo.configuration import configuration_files
+import argparse
+
+from mimo.configuration import add_configfile_option, chosen_configfiles
 from mimo.licences import cautions, summary
 from mimo.project import Project
 from mimo.report.outcomes import outcomes
-from mimo.report.page import used_models, write_report
+from mimo.report.page import BUDGET, used_models, write_report
 from mimo.stage import run
-from mimo.storage.addresses import shown
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the report."""
-    files = configuration_files("python -m mimo.report", __doc__, argv)
+    parser = argparse.ArgumentParser(prog="python -m mimo.report", description=__doc__)
+    add_configfile_option(parser)
+    parser.add_argument(
+        "--megabytes",
+        type=float,
+        default=BUDGET / 1e6,
+        help="size of the page at most: the more, the larger and longer its previews (default: %(default)g)",
+    )
+    args = parser.parse_args(argv)
+    files = chosen_configfiles(args)
 
     def work() -> None:
         project = Project.read(files)
         items = outcomes(project)
         names = list(used_models(items))
-        print(summary(names), *cautions(names), shown(write_report(project, items, files)), sep="\n")
+        written = write_report(project, items, files, 1e6 * args.megabytes)
+        print(summary(names), *cautions(names), written, sep="\n")
 
     return run(work)
 

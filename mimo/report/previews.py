@@ -17,6 +17,8 @@ CODED = 4 / 3
 """Growth of bytes as base64."""
 TEXT = 9_000
 """Bytes of page text of one row with its details, about."""
+FRAME = 45_000
+"""Bytes of the page without rows, about."""
 CRFS = range(24, 49, 6)
 """Qualities to try, from the best: a still camera's video fits at once."""
 
@@ -48,7 +50,7 @@ class Size:
         """Size of a page with so many results and templates at most, bytes."""
         result = self.clip_bytes + self.poster_bytes + self.sheet_bytes
         template = self.poster_bytes + self.sheet_bytes
-        return CODED * (results * result + templates * template) + TEXT * (results + templates)
+        return CODED * (results * result + templates * template) + TEXT * (results + templates) + FRAME
 
 
 SIZES = [
