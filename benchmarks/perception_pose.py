@@ -173,8 +173,8 @@ def _frames(video: VideoReader, masks: VideoReader, count: int) -> Iterator[tupl
     return itertools.islice(endless, count)
 
 
-def _drawing(size: tuple[int, int]) -> Row:
-    """Posing and drawing a body of SMPL's size, which the stage does on the CPU after the networks."""
+def body_like_smpl() -> ModelFile:
+    """A body of SMPL's size: a cylinder."""
     rng = np.random.default_rng(0)
     ring, place = np.divmod(np.arange(VERTICES), AROUND)
     height, turn = ring / (VERTICES // AROUND) * 1.8 - 0.9, place / AROUND * 2 * np.pi
@@ -189,7 +189,7 @@ def _drawing(size: tuple[int, int]) -> Row:
     joints = np.clip(((height + 0.9) / 1.8 * JOINTS).astype(int), 0, JOINTS - 1)
     weights = np.zeros((VERTICES, JOINTS), np.float32)
     weights[np.arange(VERTICES), joints] = 1
-    file = ModelFile(
+    return ModelFile(
         family="smpl",
         template=vertices.astype(np.float32),
         shape_basis=rng.normal(0, 0.01, (VERTICES, 3, 10)).astype(np.float32),
@@ -199,7 +199,12 @@ def _drawing(size: tuple[int, int]) -> Row:
         parents=np.arange(-1, JOINTS - 1, dtype=np.int32),
         faces=faces.astype(np.int32),
     )
-    topology = topology_of(file, "smpl-benchmark")
+
+
+def _drawing(size: tuple[int, int]) -> Row:
+    """Posing and drawing a body of SMPL's size, which the stage does on the CPU after the networks."""
+    rng = np.random.default_rng(0)
+    topology = topology_of(body_like_smpl(), "smpl-benchmark")
     body, camera = topology.body(np.zeros(10)), picture_camera(*size)
     count, colours = 30, topology.colours.astype(np.float32)
     distance = np.array([0, 0, 2.4 * camera[0] / size[1]], np.float32)

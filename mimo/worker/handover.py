@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mimo.fingerprint import PACKAGES, ROOT
 from mimo.gpus import VISIBLE, Held, held_gpu
-from mimo.lifetime import RUN
+from mimo.lifetime import RUN, RUN_PLACE, place
 from mimo.resources import USUAL, clip_of_template, demand
 from mimo.runtime_folder import runtime_folder
 from mimo.stage import EXIT_FAULT, EXIT_REJECTED, Rejected, run
@@ -105,6 +105,8 @@ def _order(stage: str, args: argparse.Namespace, argv: list[str], keep_loaded: f
 
 def run_to_serve() -> int | None:
     """The process that a worker is not to outlive; None where there is none, or it cannot be watched."""
+    if os.environ.get(RUN_PLACE, place()) != place():
+        return None
     try:
         served = int(os.environ[RUN])
         os.close(os.pidfd_open(served))
