@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mimo.body.motion import Motion
+from mimo.files import whole_file
 from mimo.video import VideoInfo
 from video_decomp.pose.interface import Estimate
 
@@ -40,7 +41,8 @@ def write_drawing(estimate: Estimate, segment: Path) -> None:
     """Keep beside a segment's motion how it is drawn, where that is not by the body model alone."""
     values = {"colours": estimate.colours, "hands": estimate.hands}
     known = {name: value for name, value in values.items() if value is not None}
-    np.savez_compressed(segment / DRAWING, **known)  # type: ignore[arg-type]
+    with whole_file(segment / DRAWING) as part, part.open("wb") as file:
+        np.savez_compressed(file, **known)  # type: ignore[arg-type]
 
 
 def read_drawing(segment: Path) -> tuple[np.ndarray | None, np.ndarray | None]:

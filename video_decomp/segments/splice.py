@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -149,12 +150,12 @@ def splice(
     if len({layer.header() for layer in coded.values()}) > 1:
         again = np.ones_like(again)
     runs = list(copied_runs(segments, coded, again))
-    with tempfile.TemporaryDirectory(dir=segments.template, prefix=".splice-") as scratch:
+    with _scratch(segments.template / f".{name}-pieces") as scratch:
         pieces: list[tuple[Coded, int, int]] = []
         done = 0
         for index, start, stop in [*runs, (-1, segments.division.frames, segments.division.frames)]:
             if start > done:
-                path = Path(scratch) / f"{done}.mp4"
+                path = scratch / f"{done}.mp4"
                 _encode(path, segments.rate, kind, make(done, start))
                 pieces.append((Coded(path), 0, start - done))
             if stop > start:
@@ -187,6 +188,17 @@ def copied_runs(
                 run = None
         if run:
             yield index, *run
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards; what a killed run left in it is thrown away."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _encode(path: Path, rate: Fraction, kind: Kind, frames: Iterator[np.ndarray]) -> None:
