@@ -80,22 +80,6 @@ def chosen_configfiles(args: argparse.Namespace) -> list[Path]:
     return [Path("config.yaml"), *args.configfile]
 
 
-def add_configfile_option(parser: argparse.ArgumentParser) -> None:
-    """Let a program that looks at a run be told its configuration as Snakemake is."""
-    parser.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="further configuration files, which win over config.yaml, as for snakemake",
-    )
-
-
-def chosen_configfiles(args: argparse.Namespace) -> list[Path]:
-    """Files to read a project from, by a command line with that option."""
-    return [Path("config.yaml"), *args.configfile]
-
-
 def configuration_files(program: str, description: str | None, argv: list[str] | None) -> list[Path]:
     """Files to read a project from, by the command line of a program that is told nothing else."""
     parser = argparse.ArgumentParser(prog=program, description=description)
