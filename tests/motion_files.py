@@ -34,16 +34,24 @@ JOINTS = MIDDLE + LEFT + RIGHT
 
 
 def write_bvh(
-    path: Path, frames: int = 40, frame_time: float = 1 / 60, order: str = "ZYX", names=str
+    path: Path,
+    frames: int = 40,
+    frame_time: float = 1 / 60,
+    order: str = "ZYX",
+    names=str,
+    reference: bool = False,
 ) -> Path:
-    """A person who stands, bends the knees and swings the arms; some joints have other orders of channels."""
+    """A person who stands, bends the knees and swings the arms; some joints have other orders of channels.
+
+    With `reference` another joint carries the person, who moves in it, and turns the world so that z is up.
+    """
     text, channels = ["HIERARCHY"], []
 
     def joint(name: str, depth: int) -> None:
         own = next(entry for entry in JOINTS if entry[0] == name)
         tab = "\t" * depth
         turning = order if len(channels) % 3 else order[::-1]
-        moving = ["Xposition", "Yposition", "Zposition"] if depth == 0 else []
+        moving = ["Xposition", "Yposition", "Zposition"] if name == "Hips" else []
         channels.append((name, moving, turning))
         text.extend(
             [
@@ -61,10 +69,13 @@ def write_bvh(
             text.extend([f"{tab}\tEnd Site", tab + "\t{", f"{tab}\t\tOFFSET 0 2 3", tab + "\t}"])
         text.append(tab + "}")
 
-    joint("Hips", 0)
+    if reference:
+        text += ["ROOT Reference", "{", "\tOFFSET 0 0 7", "\tCHANNELS 3 Zrotation Xrotation Yrotation"]
+    joint("Hips", int(reference))
+    text += ["}"] * reference
     text += ["MOTION", f"Frames: {frames}", f"Frame Time: {frame_time:.7f}"]
     for frame in range(frames):
-        numbers = []
+        numbers = [0, 90, 0] * reference
         for at, (name, moving, turning) in enumerate(channels):
             if moving:
                 numbers += [3.0 * math.sin(frame / 9), 95 - 4 * (1 - math.cos(frame / 6)), 0.5 * frame]

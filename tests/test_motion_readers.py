@@ -39,6 +39,18 @@ def test_bvh_joints_are_where_its_numbers_say(tmp_path, order):
     assert motion.up.tolist() == [0, 1, 0]
 
 
+def test_bvh_with_a_joint_that_carries_the_person_and_z_up(tmp_path):
+    path = write_bvh(tmp_path / "clip.bvh", reference=True)
+    motion = read(path)
+    names, expected = bvh_places(path)
+    assert names[:2] == ["Reference", "Hips"]
+    assert motion.names[0] == "Hips"
+    places = motion.places()[:, [motion.names.index(name) for name in names[1:]]]
+    assert np.abs(places - expected[:, 1:] / 100).max() < MILLIMETRE
+    assert motion.up.tolist() == [0, 0, 1]
+    assert np.ptp(motion.translation[:, 1]) > 0.1, "it travels"
+
+
 @pytest.mark.parametrize("layout", ["SMPL-H", "SMPL-X", "SMPL-X parts"])
 def test_amass_joints_are_where_its_numbers_say(tmp_path, layout):
     poses, trans = amass_poses(20), np.cumsum(np.full((20, 3), [0.01, 0.02, 0]), axis=0)

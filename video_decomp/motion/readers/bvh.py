@@ -59,6 +59,13 @@ def read(path: Path, source: Source) -> SkeletonMotion:
     names = tuple(tree.names)
     parents, offsets = np.array(tree.parents), np.array(tree.offsets)
     roles, family = _roles(names, parents, source, path)
+    rotations, moving = _motion(tree, frames)
+    kept = _below(_carrier(parents, roles), parents)
+    turn, place = _carried(kept[0], parents, offsets, rotations, moving)
+    rotations = np.concatenate([turn[:, None], rotations[:, kept[1:]]], 1)
+    names, offsets = tuple(names[joint] for joint in kept), offsets[kept]
+    parents = np.array([-1, *(kept.index(parents[joint]) for joint in kept[1:])])
+    roles = {role: kept.index(joint) for role, joint in roles.items()}
     rest = np.zeros((len(names), 3))
     for joint in range(1, len(names)):
         rest[joint] = rest[parents[joint]] + offsets[joint]
@@ -66,13 +73,12 @@ def read(path: Path, source: Source) -> SkeletonMotion:
     if length < 1e-9:
         raise Rejected(f"{path}: the legs have no length; it holds no skeleton at rest")
     unit, warnings = _unit(length, source)
-    rotations, translation = _motion(tree, frames, offsets[0])
     motion = SkeletonMotion(
         names=names,
         parents=parents,
         offsets=np.concatenate([np.zeros((1, 3)), offsets[1:]]) * unit,
         rotations=rotations,
-        translation=translation * unit,
+        translation=place * unit,
         fps=source.source_fps or 1 / frame_time,
         up=np.zeros(3),
         roles=roles,
@@ -140,13 +146,11 @@ def _frames(words: list[str], at: int, channels: int) -> tuple[np.ndarray, float
     return numbers[: whole * channels].reshape(whole, channels), frame_time, said
 
 
-def _motion(tree: Tree, frames: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations (T, J, 3, 3) and the root's place (T, 3) in the file's units.
-
-    Places of other joints, which some files repeat in every frame, are those at rest.
-    """
+def _motion(tree: Tree, frames: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Rotations (T, J, 3, 3), and places (T, 3) from the parent of joints that have them, in the file's unit."""
     rotations = np.tile(np.eye(3), (len(frames), len(tree.names), 1, 1))
-    place, column = np.tile(root, (len(frames), 1)), 0
+    moving: dict[int, np.ndarray] = {}
+    column = 0
     for joint, channels in enumerate(tree.channels):
         values = frames[:, column : column + len(channels)]
         column += len(channels)
@@ -155,9 +159,52 @@ def _motion(tree: Tree, frames: np.ndarray, root: np.ndarray) -> tuple[np.ndarra
             order = "".join(channels[at][0] for at in turning)
             rotations[:, joint] = Rotation.from_euler(order, values[:, turning], degrees=True).as_matrix()
         for at, name in enumerate(channels):
-            if joint == 0 and name.endswith("position"):
+            if name.endswith("position"):
+                place = moving.setdefault(joint, np.tile(tree.offsets[joint], (len(frames), 1)))
                 place[:, "XYZ".index(name[0])] = values[:, at]
-    return rotations, place
+    return rotations, moving
+
+
+def _carrier(parents: np.ndarray, roles: dict[str, int]) -> int:
+    """The lowest joint that carries all joints with a role: what is above it only moves the whole person."""
+    lines = []
+    for joint in roles.values():
+        lines.append([joint])
+        while parents[lines[-1][-1]] >= 0:
+            lines[-1].append(int(parents[lines[-1][-1]]))
+    shared = set(lines[0]).intersection(*lines[1:])
+    return next(joint for joint in lines[0] if joint in shared)
+
+
+def _below(root: int, parents: np.ndarray) -> list[int]:
+    """A joint and all that hang on it."""
+    kept = [root]
+    for joint in range(root + 1, len(parents)):
+        if parents[joint] in kept:
+            kept.append(joint)
+    return kept
+
+
+def _carried(
+    joint: int,
+    parents: np.ndarray,
+    offsets: np.ndarray,
+    rotations: np.ndarray,
+    moving: dict[int, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (T, 3, 3) and place (T, 3) of a joint in the file's world.
+
+    Places of the joints below, which some files repeat in every frame, are taken as those at rest.
+    """
+    turn, place = np.eye(3), np.zeros(3)
+    line = [joint]
+    while parents[line[-1]] >= 0:
+        line.append(int(parents[line[-1]]))
+    for step in reversed(line):
+        own = moving.get(step, np.tile(offsets[step], (len(rotations), 1)))
+        place = place + np.einsum("...ij,...j->...i", turn, own)
+        turn = turn @ rotations[:, step]
+    return turn, place
 
 
 def _roles(
