@@ -166,11 +166,12 @@ def test_rows_are_filtered(opened):
 def test_previews_play(opened):
     page = opened()
     row = page.locator("tbody.item[data-kind=result]", has_text="with anna").first
+    # Nothing is decoded before it is asked for.
+    assert page.evaluate("[...document.querySelectorAll('video')].every(video => video.readyState === 0)")
     row.locator("a.open").focus()
     page.keyboard.press("Enter")
     assert row.locator("a.open").get_attribute("aria-expanded") == "true"
     video = row.locator(".media video")
-    assert video.evaluate("video => video.readyState") == 0  # nothing is decoded before it is asked for
     video.evaluate("video => { video.loop = false; video.play() }")
     page.wait_for_function(
         "video => video.videoWidth > 0 && video.currentTime > 0.1", arg=video.element_handle()

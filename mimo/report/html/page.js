@@ -94,7 +94,10 @@
     item.querySelector(".open").setAttribute("aria-expanded", String(wanted));
     const video = item.querySelector(".media video");
     const picture = item.querySelector(".pic img");
-    if (video && wanted && picture && !video.poster) video.poster = picture.src;
+    if (video && wanted) {
+      if (picture && !video.poster) video.poster = picture.src;
+      video.preload = "metadata";
+    }
     if (video && !wanted) video.pause();
   }
   for (const item of items) item.querySelector(".open").setAttribute("aria-expanded", "false");
