@@ -87,11 +87,18 @@ def shot_of(poses: Poses, figure: Figure, view: View, fps: float) -> Shot:
     axes = _axes(facing + np.radians(view.azimuth) + turned, np.radians(view.elevation))
     centre = np.zeros((frames, 3))
     if view.camera != "fixed":
-        centre[:, :2] = gaussian_filter1d(poses.hips[:, :2], BEHIND * fps, axis=0, mode="nearest")
+        centre[:, :2] = _followed(poses.hips[:, :2], BEHIND * fps)
     focal = view.lens * max(view.width, view.height)
     camera = np.array([focal, view.width / 2, view.height / 2, view.width, view.height])
     offset = _framing(poses, figure, axes, centre, camera, view.margin)
     return Shot(axes, centre + np.einsum("tji,j->ti", axes, offset), camera)
+
+
+def _followed(track: np.ndarray, sigma: float) -> np.ndarray:
+    """A track (T, 2) smoothed; at its ends it goes on as it came, so that the camera does not fall behind."""
+    beyond = min(len(track) - 1, round(4 * sigma))
+    padded = np.pad(track, ((beyond, beyond), (0, 0)), mode="reflect", reflect_type="odd")
+    return np.asarray(gaussian_filter1d(padded, sigma, axis=0)[beyond : beyond + len(track)])
 
 
 def _axes(azimuth: np.ndarray, elevation: float) -> np.ndarray:

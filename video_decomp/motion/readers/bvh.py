@@ -147,7 +147,7 @@ def _frames(words: list[str], at: int, channels: int) -> tuple[np.ndarray, float
 
 
 def _motion(tree: Tree, frames: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Rotations (T, J, 3, 3), and places (T, 3) from the parent of joints that have them, in the file's unit."""
+    """Rotations (T, J, 3, 3), and places (T, 3) from the parent of joints that have them; own unit."""
     rotations = np.tile(np.eye(3), (len(frames), len(tree.names), 1, 1))
     moving: dict[int, np.ndarray] = {}
     column = 0
