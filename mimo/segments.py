@@ -138,8 +138,11 @@ def result_parts(project: Project, template: str) -> list[str]:
 
 def worked_on(project: Project, stage: str) -> str:
     """Regular expression of what a stage works on: whole videos, and segments of those it divides."""
-    whole = any_of(name for name in project.videos if not is_divided(project, stage, name))
-    return rf"(?:{whole})|(?:{divided(project, stage)})/{FOLDER}/\d+"
+    parted = divided(project, stage)
+    if parted == NOTHING:
+        return project.made_here_pattern
+    # Without a list of all others: a folder may hold thousands.
+    return rf"(?!(?:{parted})/){project.made_here_pattern}|(?:{parted})/{FOLDER}/\d+"
 
 
 def any_of(names: Iterable[str]) -> str:

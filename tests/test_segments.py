@@ -1,6 +1,7 @@
 """Segments of long videos: how they are planned, cut, and joined again."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,8 @@ def load(folder, **more):
 
 
 def matches(pattern, name):
-    import re
-
-    return re.fullmatch(pattern, name) is not None
+    """Whether a rule with this constraint makes the mask of a video or segment."""
+    return re.fullmatch(rf"(?:{pattern})/mask\.mp4", f"{name}/mask.mp4") is not None
 
 
 def test_planning_needs_only_headers(folder):
