@@ -90,6 +90,32 @@ OPERATIONS: list[Operation] = [
         note="the successor goes on as soon as the other has ended; that process may be killed",
     ),
     Operation(
+        "the disk is full",
+        "the status says `FAULT: …: the disk is full`, with the file",
+        note="once there is space",
+    ),
+    Operation(
+        "a folder can only be read",
+        "the run ends before its first job: `results: the disk can only be read; make it writable`",
+        note="once it can be written",
+    ),
+    Operation(
+        "the folder `.snakemake` is lost",
+        "`Nothing to be done`",
+        note="by their times alone: settings and code that were changed meanwhile are not noticed",
+    ),
+    Operation("a file is dated in the future", "`was dated in the future`; it is given today's date"),
+    Operation(
+        "killed while the report was written",
+        "`Nothing to be done`, and an old report or none",
+        "python -m mimo.report",
+    ),
+    Operation(
+        "some videos cannot be used",
+        "exit code 1, the others are finished; status and report say `REJECTED: …` with the reason of each",
+        note="with their names under `exclude:` in `config.yaml`",
+    ),
+    Operation(
         "two runs at once in one folder",
         "the second one ends at once: `another run is at work in …; wait for it or stop it`",
     ),
