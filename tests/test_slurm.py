@@ -156,6 +156,7 @@ def made(checkout: Checkout) -> dict[str, bytes]:
 
 def test_everything_goes_wrong_and_the_results_are_those_of_a_local_run(cluster, start, tmp_path):
     here, there = with_inputs(tmp_path / "local"), with_inputs(tmp_path / "on Slurm")
+    # Other numbers of cores, the same bytes.
     local = start(here, "run.log", "--cores", "1")
     on_slurm = ["--workflow-profile", "profiles/slurm", *QUICK, *CLUSTER_SIDE]
 
