@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mimo.files import whole_file
-from mimo.video import VideoReader
+from mimo.video import KEY_FRAME_INTERVAL, VideoReader
 
 QUALITIES = (72, 58, 44, 30)
 NARROWER = 0.8
@@ -53,7 +53,7 @@ def write_still(path: Path, video: Path, width: int, most: int) -> None:
         VideoError: it cannot be read.
     """
     reader = VideoReader(video)
-    write_picture(path, Image.fromarray(reader.frame(len(reader) // 2)), width, most)
+    write_picture(path, Image.fromarray(reader.frame(_cheap(len(reader) // 2, len(reader)))), width, most)
 
 
 def write_strip(path: Path, video: Path, source: Path, first: int, width: int, times: int, most: int) -> None:
@@ -74,7 +74,8 @@ def write_strip(path: Path, video: Path, source: Path, first: int, width: int, t
     times = min(times, max(3, round(STRIP_ASPECT * info.height / info.width)))
     tile_width = width // times - STRIP_GAP
     size = (tile_width, round(tile_width * info.height / info.width))
-    numbers = np.unique(np.linspace(0, len(result) - 1, times + 2)[1:-1].round().astype(int)).tolist()
+    spread = np.linspace(0, len(result) - 1, times + 2)[1:-1].round().astype(int).tolist()
+    numbers = sorted({_cheap(number, len(result) // times) for number in spread})
     strip = Image.new("RGB", ((tile_width + STRIP_GAP) * len(numbers) - STRIP_GAP, 2 * size[1] + STRIP_GAP))
     for column, number in enumerate(numbers):
         pair = result.frame(number), driver.frame(min(number + first, len(driver) - 1))
@@ -82,6 +83,11 @@ def write_strip(path: Path, video: Path, source: Path, first: int, width: int, t
             small = Image.fromarray(frame).resize(size, Image.Resampling.BOX)
             strip.paste(small, (column * (tile_width + STRIP_GAP), row * (size[1] + STRIP_GAP)))
     write_picture(path, strip, width, most)
+
+
+def _cheap(number: int, room: int) -> int:
+    """A frame near by that is decoded without others before it, where there is room for the difference."""
+    return number - number % KEY_FRAME_INTERVAL if room >= KEY_FRAME_INTERVAL else number
 
 
 def _encoded(image: Image.Image, most: int) -> bytes:
