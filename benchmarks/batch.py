@@ -276,10 +276,10 @@ def table(batch: Batch) -> list[str]:
         RERUN: f"{LIMITS['rerun']:.0f} s",
     }
     rows = [
-        f"{batch.videos} videos, {batch.bad} of them bad, a character: {batch.jobs} jobs planned, {done} run.",
-        f"{batch.results} results; reasons told: {len(batch.status)} by status, {len(batch.report)} by the",
-        f"report. While jobs ran, Snakemake took {1000 * each:.1f} ms of processor time a job.",
-        f"Memory is to stay below {LIMITS['memory']:.0f} MB.",
+        f"{batch.videos} videos, {batch.bad} of them bad, a character: {batch.jobs} jobs planned, {done} run",
+        f"to their end. {batch.results} results; reasons told: {len(batch.status)} by status,",
+        f"{len(batch.report)} by the report. While jobs ran, Snakemake took {1000 * each:.1f} ms of",
+        f"processor time a job. Memory is to stay below {LIMITS['memory']:.0f} MB.",
         "",
         "| step | wall, s | processor, s | of its children, s | memory, MB | limit |",
         "|---|---:|---:|---:|---:|---:|",

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from mimo.segments import SegmentSettings
 from mimo.stage import Rejected, StageSettings
-from mimo.storage.addresses import local_folder
+from mimo.storage.addresses import address, local_folder
 
 Folder = Annotated[Path, BeforeValidator(local_folder)]
 """A folder here, or ``s3://BUCKET/FOLDER`` with local copies (see `mimo.storage.addresses`)."""
@@ -62,6 +62,12 @@ class Configuration(StageSettings):
     motion: dict[str, Any] = Field({}, description="settings of the stage")
     character: dict[str, Any] = Field({}, description="backend and settings of the stage")
     synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")
+
+    @property
+    def remote_folders(self) -> set[Path]:
+        """Folders on S3-compatible storage, by their local copies (see `mimo.storage.addresses`)."""
+        inputs, made = (self.videos, self.motions, self.characters), (self.templates, self.prepared)
+        return {folder for folder in (*inputs, *made, self.results) if address(folder)}
 
 
 def add_configfile_option(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from mimo.segments import video_of
 from mimo.sources import by_name, check_name, split_by_subject
 from mimo.stage import Rejected, StageSettings, load_backend, parse_settings
 from mimo.stages import STAGES, main_module, settings_class
-from mimo.storage.addresses import address, shown
+from mimo.storage.addresses import shown
 from mimo.storage.bucket import files_in, folders_in, is_there
 from mimo.storage.copies import bring
 from mimo.template import CONFIG, TemplateConfig
@@ -85,8 +85,8 @@ class Project:
             Rejected: the configuration or a file name cannot be used; one line says what and what to do.
         """
         config = parse_settings(Configuration, values, "config.yaml")
-        if config.segments.length is not None and (address(config.videos) or address(config.templates)):
-            raise Rejected("config.yaml: segments: length: videos and templates on s3:// cannot be divided")
+        if config.segments.length is not None and config.remote_folders:
+            raise Rejected("config.yaml: segments: length: cannot be used with folders on s3://")
         videos = by_name(config.videos, VIDEO_SUFFIXES, config.exclude)
         characters = by_name(config.characters, PICTURE_SUFFIXES, config.exclude)
         videos, overrides = split_by_subject(videos, config.overrides, config.subjects, config.exclude)
@@ -134,16 +134,7 @@ class Project:
     @property
     def remote_folders(self) -> set[Path]:
         """Folders on S3-compatible storage, by their local copies (see `mimo.storage.addresses`)."""
-        config = self.config
-        folders = (
-            config.videos,
-            config.motions,
-            config.characters,
-            config.templates,
-            config.prepared,
-            config.results,
-        )
-        return {folder for folder in folders if address(folder)}
+        return self.config.remote_folders
 
     @property
     def used_characters(self) -> list[str]:

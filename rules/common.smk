@@ -91,6 +91,11 @@ def result(suffix):
     return stored(f"{project.config.results}/{{template}}/{{character}}{suffix}")
 
 
+def result_part(suffix):
+    """A file of one part of a result: never stored, since it goes when the parts are joined."""
+    return f"{project.config.results}/{{template}}/{{character}}.parts/{{part}}{suffix}"
+
+
 def results():
     """Every result to make."""
     templates, characters = zip(*project.pairs) if project.pairs else ((), ())

@@ -5,9 +5,9 @@ rule synthesis_part:
     input:
         **rules.synthesis.input,
     output:
-        video=temp(result(".parts/{part}.mp4")),
-        edges=temp(result(".parts/{part}.npz")),
-        record=temp(result(".parts/{part}.json")),
+        video=temp(result_part(".mp4")),
+        edges=temp(result_part(".npz")),
+        record=temp(result_part(".json")),
     log:
         logged("synthesis", "{template}/{character}.parts/{part}.log"),
     benchmark:

@@ -119,6 +119,21 @@ OPERATIONS: list[Operation] = [
         "two runs at once in one folder",
         "the second one ends at once: `another run is at work in …; wait for it or stop it`",
     ),
+    Operation(
+        "a bucket is missing",
+        "`s3://…: no such bucket at …; create it, or correct config.yaml`",
+        note="after that",
+    ),
+    Operation(
+        "wrong credentials for a bucket",
+        "`s3://…: the server refuses these credentials (…); check the key, its secret and its rights`",
+        note="with the right ones ([remote storage](storage.md))",
+    ),
+    Operation(
+        "the storage server is down",
+        "after some tries `s3://…: … does not answer (…); is the server up, and AWS_ENDPOINT_URL right?`",
+        note="when it answers again",
+    ),
 ]
 
 

@@ -70,7 +70,7 @@ class S3Server:
         command = [
             *(program, "server", f"-dir={self.folder / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
             *(f"-master.port={master}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64"),
-            *(f"-volume.port={volume}", "-volume.max=20"),
+            *(f"-volume.port={volume}", "-volume.max=100"),
             *("-filer", f"-filer.port={filer}", f"-filer.localSocket={self.folder / 'filer.sock'}"),
             *("-s3", f"-s3.port={s3}", f"-s3.config={self.folder / 's3.json'}"),
             *("-s3.iam=false", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
@@ -98,7 +98,7 @@ class S3Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of which the next, and those ten thousand above, are free too: the server speaks to itself there."""
+    """Ports of which the next, and those ten thousand above, are free too: the server needs them."""
     chosen: list[int] = []
     while len(chosen) < count:
         port = random.SystemRandom().randrange(20_000, 45_000, 4)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from mimo.project import Project
 from mimo.run_lock import is_running
 from mimo.segments import segment_jobs
+from mimo.storage.bucket import is_there
 from mimo.storage.copies import bring
 from mimo.template import CONFIG
 
@@ -117,7 +118,9 @@ def outcomes(project: Project) -> list[Item]:
     for template, character in project.pairs:
         record = config.results / template / f"{character}.json"
         video = config.results / template / f"{character}.mp4"
-        stage = _outcome(project, "synthesis", f"{template}/{character}", record, video)
+        # A remote video that was made elsewhere need not have been copied to here.
+        proof = record if is_there(video, config.results) else video
+        stage = _outcome(project, "synthesis", f"{template}/{character}", record, proof)
         items.append(Item("result", f"{template} with {character}", [stage], template, character))
     return items
 

@@ -17,6 +17,16 @@ RESERVED = "?#"
 """Signs that an address cannot have: the plugin would take them for the end of the file's name."""
 
 
+COMPANIONS: dict[tuple[str, ...], str] = {("records", "occlusion.json"): "occ.mp4"}
+"""Undeclared file of a template that travels with a declared one, by the end of that one's name."""
+
+
+def companion(path: Path) -> Path | None:
+    """The file that travels with a file, there or not: ``occ.mp4`` with the record that holds its digest."""
+    name = COMPANIONS.get(path.parts[-2:])
+    return path.parents[1] / name if name else None
+
+
 def local_folder(value: object) -> object:
     """The folder of local copies of an ``s3://BUCKET/PREFIX``; anything else as it is.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from mimo.configuration import Configuration
 from mimo.run_lock import is_running
 from mimo.storage import bucket
-from mimo.storage.addresses import address, bucket_and_key
+from mimo.storage.addresses import address, bucket_and_key, companion
 
 THREADS = 16
 
@@ -17,6 +17,7 @@ THREADS = 16
 def bring(folder: Path, *patterns: str) -> None:
     """Download files of a remote folder that changed since they were copied; nothing for a local folder.
 
+    What travels with a file (`companion`) is brought before it, or Snakemake would take both for brought.
     Copies of files that are gone are deleted, unless a run is at work, which may have written them just now.
 
     Args:
@@ -29,10 +30,9 @@ def bring(folder: Path, *patterns: str) -> None:
     if address(folder) is None:
         return
     bucket.listing.cache_clear()
+    there = bucket.listing(folder)
     wanted = {
-        path: entry
-        for path, entry in bucket.listing(folder).items()
-        if any(path.match(pattern) for pattern in patterns)
+        path: entry for path, entry in there.items() if any(path.match(pattern) for pattern in patterns)
     }
     if not is_running(Path.cwd()):
         for pattern in patterns:
@@ -42,10 +42,15 @@ def bring(folder: Path, *patterns: str) -> None:
     connection = bucket.client()
 
     def download(path: Path) -> None:
+        beside = companion(path)
+        if beside is not None and beside in there:
+            download(beside)
+        elif beside is not None:
+            beside.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         with bucket.explained(address(path) or ""):
             connection.download_file(*bucket_and_key(path), str(path))
-        os.utime(path, (wanted[path].modified, wanted[path].modified))
+        os.utime(path, (there[path].modified, there[path].modified))
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(download, changed))

@@ -19,10 +19,8 @@ from snakemake_storage_plugin_s3 import StorageObject as PluginObject
 from snakemake_storage_plugin_s3 import StorageProvider as PluginProvider
 from snakemake_storage_plugin_s3 import StorageProviderSettings as StorageProviderSettings
 
+from mimo.storage.addresses import bucket_and_key, companion
 from mimo.storage.bucket import listing
-
-COMPANIONS = {("records", "occlusion.json"): "occ.mp4"}
-"""Undeclared file of a template's folder that travels with a declared one, by the end of its name."""
 
 _folders: set[Path] = set()
 
@@ -75,19 +73,21 @@ class StorageObject(PluginObject, StorageObjectTouch):
 
     def store_object(self) -> None:
         """Upload the file, and before it its companion, or the news that there is none."""
-        for local, key in self._companions():
-            if local.is_file():
-                self.s3bucket().upload_file(str(local), key)
-            else:
-                self.s3bucket().Object(key).delete()
+        beside = companion(Path(self.local_path()))
+        if beside is not None and beside.is_file():
+            self.s3bucket().upload_file(str(beside), bucket_and_key(beside)[1])
+        elif beside is not None:
+            self.s3bucket().Object(bucket_and_key(beside)[1]).delete()
         super().store_object()
 
     def retrieve_object(self) -> None:
-        """Download the file and its companion."""
-        for local, key in self._companions():
-            local.unlink(missing_ok=True)
+        """Download the file, and before it its companion."""
+        beside = companion(Path(self.local_path()))
+        if beside is not None:
+            key = bucket_and_key(beside)[1]
+            beside.unlink(missing_ok=True)
             if any(item.key == key for item in self.s3bucket().objects.filter(Prefix=key)):
-                self.s3bucket().download_file(key, str(local))
+                self.s3bucket().download_file(key, str(beside))
         super().retrieve_object()
 
     def remove(self) -> None:
@@ -98,12 +98,3 @@ class StorageObject(PluginObject, StorageObjectTouch):
         """Give the object a new time."""
         source = {"Bucket": self.bucket, "Key": self.key}
         self.s3obj().copy_from(CopySource=source, MetadataDirective="REPLACE")
-
-    def _companions(self) -> list[tuple[Path, str]]:
-        """Local path and key of what travels with this file."""
-        local, key = Path(self.local_path()), Path(self.key)
-        return [
-            (local.parents[1] / name, str(key.parents[1] / name))
-            for end, name in COMPANIONS.items()
-            if key.parts[-2:] == end
-        ]
