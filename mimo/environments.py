@@ -29,7 +29,7 @@ JOBS_ON_SEGMENTS = {
     "inpainting": ["survey", "background"],
 }
 """Modules of `video_decomp.segments` that run in a stage's environment."""
-BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch", "cuda": "cuda-bindings"}
+BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch", "cuda": "cuda-bindings", "botocore": "boto3"}
 PYTHON = "python =3.11"
 CUDA = "cuda-version =12.9"
 FROM_CONDA = {"torch": "pytorch-gpu", "numpy": "numpy"}
