@@ -237,9 +237,9 @@ def main() -> None:
         print(line, flush=True)
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    size = "published size" if args.full else "small"
+    size = "networks of published size" if args.full else "small networks"
     started = time.perf_counter()
-    say(f"\n{gpu}; {describe()}; networks of {size}, {args.frames} frames at {SIZE[0]}x{SIZE[1]}.\n")
+    say(f"\n{gpu}; {describe()}; {size}, {args.frames} frames at {SIZE[0]}x{SIZE[1]}.\n")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         os.environ.setdefault("MIMO_CACHE", str(folder / "cache"))

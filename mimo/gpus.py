@@ -70,6 +70,19 @@ def held_gpu(device: str) -> Iterator[Held]:
         yield Held(name if device == "auto" else None, files[name].fileno() if name else None)
 
 
+@contextmanager
+def sees_only(held: Held) -> Iterator[None]:
+    """Let this process, which has not used CUDA yet, and those it starts see only the GPU that is held."""
+    before = os.environ.get(VISIBLE)
+    if held.name is not None:
+        os.environ[VISIBLE] = held.name
+    yield
+    if before is None:
+        os.environ.pop(VISIBLE, None)
+    else:
+        os.environ[VISIBLE] = before
+
+
 def _number(device: str) -> int:
     """Which of the visible GPUs a device is."""
     number = device.partition(":")[2]

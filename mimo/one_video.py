@@ -12,6 +12,7 @@ from pathlib import Path
 from mimo.character import RECORD, Character
 from mimo.files import sha256
 from mimo.fingerprint import ROOT, fingerprint
+from mimo.gpus import held_gpu, sees_only
 from mimo.licences import cautions, summary
 from mimo.stage import EXIT_REJECTED, Rejected, backend_arguments, run
 from mimo.synthesis.rendering import make_video
@@ -60,7 +61,8 @@ def make_one_video(
         names = [*record["weights"], *character.record.weights]
         print(summary(names), *cautions(names), sep="\n", file=sys.stderr)
 
-    return run(work)
+    with held_gpu(getattr(args.settings, "device", "cpu")) as held, sees_only(held):
+        return run(work)
 
 
 def prepared(character: Path, backend: str) -> Path:

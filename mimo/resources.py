@@ -190,12 +190,11 @@ def clip_of_template(folder: Path, waits_for: Path | None = None) -> Clip:
     """
     record, video, motion = folder / "records" / "ingest.json", folder / "vid.mp4", folder / "sdc.mp4"
     for path, read in ((record, _recorded), (video, _header), (motion, _header)):
-        try:
-            return read(str(path), path.stat().st_mtime_ns)[0]
-        except FileNotFoundError:
-            continue
-        except (ValueError, KeyError, TypeError, OSError):
-            return USUAL
+        if path.is_file():
+            try:
+                return read(str(path), path.stat().st_mtime_ns)[0]
+            except (ValueError, KeyError, TypeError, OSError):
+                return USUAL
     raise FileNotFoundError(errno.ENOENT, "no clip yet", str(waits_for or video))
 
 

@@ -18,12 +18,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mimo.fingerprint import PACKAGES, ROOT
-from mimo.gpus import VISIBLE, Held, held_gpu
+from mimo.gpus import held_gpu, sees_only
 from mimo.lifetime import RUN, RUN_PLACE, place
 from mimo.resources import USUAL, clip_of_template, demand
 from mimo.runtime_folder import runtime_folder
@@ -52,25 +52,32 @@ _DECISIVE = (
 
 
 def perform(
-    stage: str, args: argparse.Namespace, argv: list[str] | None, work: Callable[[], None], makes: Path
+    module: str,
+    args: argparse.Namespace,
+    argv: list[str] | None,
+    work: Callable[[], None],
+    makes: Path,
+    stage: str | None = None,
 ) -> int:
     """Do a stage's work on a GPU of its own, where it needs one; here, or in the run's worker.
 
     Args:
-        stage: its module, such as ``video_decomp.pose``.
+        module: of the command line, such as ``video_decomp.pose``.
         args: its command line, parsed by `mimo.stage.backend_arguments`.
         argv: its command line as given to `main`; None: this process's.
         work, makes: as for `mimo.stage.run`.
+        stage: whose backend it is, where the module's name does not say so.
 
     Returns:
         The stage's exit code.
     """
+    stage = stage or module.rpartition(".")[2]
     if is_worker():
         return run(work, makes)
     served, keep_loaded = run_to_serve(), getattr(args.settings, "keep_loaded", 0)
     try:
-        with held_gpu(getattr(args.settings, "device", "cpu")) as held, _seen(held):
-            order = _order(stage, args, sys.argv[1:] if argv is None else argv, keep_loaded)
+        with held_gpu(getattr(args.settings, "device", "cpu")) as held, sees_only(held):
+            order = _order(module, stage, args, argv, keep_loaded)
             if not keep_loaded or served is None:
                 make_room(order)
                 return run(work, makes)
@@ -80,27 +87,17 @@ def perform(
         return EXIT_REJECTED
 
 
-@contextmanager
-def _seen(held: Held) -> Iterator[None]:
-    """Let this process, which has not used CUDA yet, and those it starts see only the GPU that is held."""
-    before = os.environ.get(VISIBLE)
-    if held.name is not None:
-        os.environ[VISIBLE] = held.name
-    yield
-    if before is None:
-        os.environ.pop(VISIBLE, None)
-    else:
-        os.environ[VISIBLE] = before
-
-
-def _order(stage: str, args: argparse.Namespace, argv: list[str], keep_loaded: float) -> Order:
+def _order(
+    module: str, stage: str, args: argparse.Namespace, argv: list[str] | None, keep_loaded: float
+) -> Order:
     """The order of a stage's job, with what it needs."""
     try:
         clip = clip_of_template(args.template)
     except (AttributeError, FileNotFoundError):
         clip = USUAL
-    need = demand(stage.rpartition(".")[2], args.backend, args.settings, clip)
-    return Order(stage, list(map(str, argv)), keep_loaded, need.mem_mb, need.gpu_mem_mb)
+    need = demand(stage, args.backend, args.settings, clip)
+    words = sys.argv[1:] if argv is None else argv
+    return Order(module, list(map(str, words)), keep_loaded, need.mem_mb, need.gpu_mem_mb)
 
 
 def run_to_serve() -> int | None:

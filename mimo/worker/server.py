@@ -97,7 +97,7 @@ class Worker:
             keeping.keep()
             keeping.forget_randomness()
             make_room(order, self._path)
-            code: int = importlib.import_module(_main_module(order.stage)).main(order.argv)
+            code: int = importlib.import_module(_main_module(order.module)).main(order.argv)
         except BaseException:
             traceback.print_exc()
             code = EXIT_FAULT
@@ -130,9 +130,9 @@ class Worker:
             os.close(done)
 
 
-def _main_module(stage: str) -> str:
-    """The module with a stage's command line: of a package its ``__main__``."""
-    return f"{stage}.__main__" if hasattr(importlib.import_module(stage), "__path__") else stage
+def _main_module(name: str) -> str:
+    """The module with a command line: of a package its ``__main__``."""
+    return f"{name}.__main__" if hasattr(importlib.import_module(name), "__path__") else name
 
 
 def _told(connection: socket.socket, **words: int) -> bool:

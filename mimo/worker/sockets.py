@@ -27,13 +27,13 @@ class Order:
     """One job.
 
     Attributes:
-        stage: its module, such as ``video_decomp.pose``.
+        module: of its command line, such as ``video_decomp.pose``.
         argv: of its command line.
         keep_loaded: seconds to wait for the next order.
         mem_mb, gpu_mem_mb: what the job needs.
     """
 
-    stage: str
+    module: str
     argv: list[str]
     keep_loaded: float
     mem_mb: int
