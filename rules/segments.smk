@@ -16,7 +16,7 @@ rule segment:
         environment("ingest", "video")
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=1000,
     params:
         folder=subpath(input.vid, parent=True),
         parts=part_count,
