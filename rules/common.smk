@@ -50,7 +50,7 @@ wildcard_constraints:
 def prepare_run():
     """Refuse to start when another run is at work, a folder cannot be written, or a model file is missing."""
     jobs = list(workflow.dag.needrun_jobs())
-    stages = {job.rule.name for job in jobs}
+    stages = {job.rule.name.removesuffix("_part") for job in jobs}
     config = project.config
     try:
         hold_run_lock(Path.cwd())

@@ -79,13 +79,14 @@ def blended(last: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def joined_metrics(records: Sequence[PartRecord]) -> dict[str, Any]:
-    """Metrics of the whole: what all parts agree on, times a frame, and by part what they differ in."""
+    """Metrics of the whole: what parts agree on, times a frame, peaks, and what they differ in."""
     made = [record.metrics for record in records if record.metrics]
     common = {key: value for key, value in made[0].items() if all(one.get(key) == value for one in made)}
     frames = sum(one["frames"] for one in made)
     times = {key: round(sum(one[key] * one["frames"] for one in made) / frames, 4) for key in TIMES}
+    peaks = {key: max(one.get(key, 0) for one in made) for key in made[0] if key.startswith("peak_")}
     own = [{key: value for key, value in one.items() if key not in common} for one in made]
-    return common | times | {"frames": records[0].total, "parts": own}
+    return common | times | peaks | {"frames": records[0].total, "parts": own}
 
 
 def _number(record: PartRecord) -> int:
