@@ -104,6 +104,12 @@ OPERATIONS: list[Operation] = [
         "`Nothing to be done`",
         note="by their times alone: settings and code that were changed meanwhile are not noticed",
     ),
+    Operation(
+        "results were copied without their times and `.snakemake`",
+        "`snakemake -n` plans everything again: `updated input files`",
+        "snakemake --cores 2 --touch",
+        "says that they are up to date; `cp -a` keeps times",
+    ),
     Operation("a file is dated in the future", "`was dated in the future`; it is given today's date"),
     Operation(
         "killed while the report was written",
