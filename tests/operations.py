@@ -126,6 +126,35 @@ OPERATIONS: list[Operation] = [
         "the second one ends at once: `another run is at work in …; wait for it or stop it`",
     ),
     Operation(
+        "a Slurm job is cancelled, or its stage killed",
+        "`SLURM status is: 'CANCELLED'` or `SLURM status is: 'FAILED'`, then `Trying to restart job`",
+        "",
+        "it is submitted again, twice at most",
+    ),
+    Operation(
+        "a Slurm job is over its memory",
+        "`exceeded memory limit`, then `Trying to restart job`",
+        "",
+        "it is submitted again with more",
+    ),
+    Operation(
+        "a Slurm job is over its time",
+        "`SLURM status is: 'TIMEOUT'`, then `Trying to restart job`",
+        "",
+        "it is submitted again with more",
+    ),
+    Operation(
+        "a node of the cluster fails",
+        "the job waits again, `Restarts=1` by scontrol",
+        "",
+        "Slurm starts it on another node",
+    ),
+    Operation(
+        "`kill -9` of a Snakemake that has jobs on Slurm",
+        "its jobs go on; the next run says `cancelling Slurm jobs of a run that was killed`",
+        "snakemake --workflow-profile profiles/slurm",
+    ),
+    Operation(
         "a bucket is missing",
         "`s3://…: no such bucket at …; create it, or correct config.yaml`",
         note="after that",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Checkout, copy_checkout
+from operations import fault
 from slurm_cluster import NODES, Cluster, Job, unavailable, wait_until
 
 from mimo import weights
@@ -159,7 +160,6 @@ def test_everything_goes_wrong_and_the_results_are_those_of_a_local_run(cluster,
     # Other numbers of cores, the same bytes.
     local = start(here, "run.log", "--cores", "1")
     on_slurm = ["--workflow-profile", "profiles/slurm", *QUICK, *CLUSTER_SIDE]
-
     first = start(there, "first.log", *on_slurm)
     faults = Faults(cluster, there)
 
@@ -173,7 +173,10 @@ def test_everything_goes_wrong_and_the_results_are_those_of_a_local_run(cluster,
     assert states(cluster, "ingest") == ["CANCELLED", "COMPLETED"]
     # Killed for its memory: FAILED without control groups, OUT_OF_MEMORY with them.
     assert states(cluster, "segmentation") in (["FAILED", "COMPLETED"], ["OUT_OF_MEMORY", "COMPLETED"])
-    assert "exceeded memory limit" in (there.folder / "first.log").read_text()
+    said = (there.folder / "first.log").read_text()
+    fault("a Slurm job is over its memory").assert_seen(said)
+    fault("a Slurm job is over its time").assert_seen(said)
+    fault("a Slurm job is cancelled, or its stage killed").assert_seen(said)
     assert states(cluster, "pose") == ["TIMEOUT", "COMPLETED"]
     assert states(cluster, "template") == ["FAILED", "COMPLETED"]
     # Slurm itself put the job of the failed node back: the same job, on the other node.
@@ -181,6 +184,9 @@ def test_everything_goes_wrong_and_the_results_are_those_of_a_local_run(cluster,
     assert [(job.state, job.node) for job in inpainting] == [
         ("COMPLETED", next(node for node in NODES if node != faults.dead_node))
     ]
+    fault("a node of the cluster fails").assert_seen(
+        cluster.ask("scontrol", "show", "job", inpainting[0].number)
+    )
     character = next(job for job in cluster.jobs() if stage_of(job) == "character")
     assert "gres:gpu:1" in cluster.ask("scontrol", "show", "job", character.number)
 
@@ -188,9 +194,10 @@ def test_everything_goes_wrong_and_the_results_are_those_of_a_local_run(cluster,
     first.wait()
     assert states(cluster, "synthesis") == ["RUNNING"], "the job goes on without its Snakemake"
     finished = {path: path.stat().st_mtime_ns for path in (there.folder / "templates").rglob("*.*")}
-    second = start(there, "second.log", *on_slurm)
-    assert second.wait(300) == 0, (there.folder / "second.log").read_text()
-    assert "cancelling Slurm jobs of a run that was killed" in (there.folder / "second.log").read_text()
+    killed = fault("`kill -9` of a Snakemake that has jobs on Slurm")
+    second = killed.recover(there, "--configfile", "more.yaml", *QUICK, *CLUSTER_SIDE, timeout=300)
+    assert second.returncode == 0, second.stdout
+    killed.assert_seen(second.stdout)
     assert states(cluster, "synthesis") == ["CANCELLED", "COMPLETED"]
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
