@@ -119,7 +119,7 @@ def prepare(folder: Path, videos: int, bad: int) -> dict[str, str]:
     write_material(material)
     clip = (material / STAGES["ingest"] / "vid.mp4").read_bytes()
     (folder / "videos").mkdir()
-    stages = [stage for stage in STAGES if stage != "character"]
+    stages = [*MADE, "template", "synthesis"]
     for number in range(videos):
         # The bad ones are spread over the folder.
         is_bad = (number * bad) // videos != ((number + 1) * bad) // videos
