@@ -85,16 +85,36 @@ def _watched(run: int | None, alone: threading.Event) -> Iterator[None]:
     if run is None:
         yield
         return
+    try:
+        with interrupted_by(run, GRACE, EXIT_STOPPED, alone):
+            yield
+    finally:
+        os.close(run)
+
+
+@contextmanager
+def interrupted_by(
+    file: int, grace: float, exit_code: int, told: threading.Event | None = None
+) -> Iterator[None]:
+    """Send this process SIGTERM when a file becomes readable, or its other end goes, during the block.
+
+    Args:
+        file: number of an open file.
+        grace: seconds after which a block that is still at work is ended with its process.
+        exit_code: of the process then.
+        told: set before the signal.
+    """
     done, finished = os.pipe()
 
     def watch() -> None:
-        if done in _readable([run, done], None):
+        if done in readable([file, done], None):
             return
-        alone.set()
+        if told is not None:
+            told.set()
         # To the thread, since that also ends a read that waits for its file.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        if not _readable([done], GRACE):
-            os._exit(EXIT_STOPPED)
+        if not readable([done], grace):
+            os._exit(exit_code)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -104,10 +124,9 @@ def _watched(run: int | None, alone: threading.Event) -> Iterator[None]:
         os.close(finished)
         watcher.join()
         os.close(done)
-        os.close(run)
 
 
-def _readable(files: list[int], seconds: float | None) -> set[int]:
+def readable(files: list[int], seconds: float | None) -> set[int]:
     """Those of some files that are readable, or whose other end is gone, within some time (None: any)."""
     poll = select.poll()
     for file in files:

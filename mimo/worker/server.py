@@ -11,17 +11,15 @@ import importlib
 import json
 import os
 import resource
-import select
-import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mimo.lifetime import interrupted_by, readable
 from mimo.stage import EXIT_FAULT, EXIT_REJECTED
 from mimo.worker import keeping
 from mimo.worker.room import make_room
@@ -50,9 +48,9 @@ class Worker:
 
     def serve(self) -> None:
         """Do jobs until there is a reason to end."""
-        going_on = self._run is not None
-        while going_on:
-            ready = _wait([self._listener.fileno(), self._run], self._idle)
+        going_on = True
+        while going_on and self._run is not None:
+            ready = readable([self._listener.fileno(), self._run], self._idle)
             if self._run in ready:
                 break
             if ready:
@@ -64,7 +62,7 @@ class Worker:
     def _leave_if_idle(self) -> bool:
         """Close the door, unless somebody is just coming in."""
         with folder_lock(self._path.parent, wait=False) as held:
-            if not held or _wait([self._listener.fileno()], 0):
+            if not held or readable([self._listener.fileno()], 0):
                 return False
             self._path.unlink(missing_ok=True)
             return True
@@ -83,7 +81,7 @@ class Worker:
                     return True
                 order = Order.from_json(text)
                 self._idle = order.keep_loaded
-                with self._interrupted_when_alone(connection):
+                with interrupted_by(connection.fileno(), _GRACE, EXIT_FAULT):
                     code = self._done(order)
                 with suppress(FileNotFoundError):
                     os.utime(self._path)
@@ -106,28 +104,6 @@ class Worker:
         used = time.process_time() - started
         print(f"the worker took {used:.1f} CPU s, and {peak:.1f} GiB at most since it began", file=sys.stderr)
         return code
-
-    @contextmanager
-    def _interrupted_when_alone(self, connection: socket.socket) -> Iterator[None]:
-        """Interrupt the block when nobody waits for its result any more."""
-        done, finished = os.pipe()
-
-        def watch() -> None:
-            if done in _wait([connection.fileno(), done], None):
-                return
-            # A signal, since that also ends a read that waits for its file.
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-            if not _wait([done], _GRACE):
-                os._exit(EXIT_FAULT)
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            os.close(finished)
-            watcher.join()
-            os.close(done)
 
 
 def _main_module(name: str) -> str:
@@ -188,15 +164,6 @@ def _process(number: int) -> int | None:
         return os.pidfd_open(number)
     except ProcessLookupError:
         return None
-
-
-def _wait(files: list[int | None], seconds: float | None) -> set[int]:
-    """Those of some files that are readable, or whose other end is gone, within some time (None: any)."""
-    poll = select.poll()
-    for file in files:
-        if file is not None:
-            poll.register(file, select.POLLIN | select.POLLHUP)
-    return {file for file, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
 def main(argv: list[str] | None = None) -> int:
