@@ -16,11 +16,7 @@ from mimo.body.model import KEY_POINTS
 from mimo.body.motion import Motion
 from mimo.template import Template
 from mimo.video import VideoReader
-from video_decomp.inpainting.__main__ import main as inpainting
 from video_decomp.inpainting.interface import mask_distance
-from video_decomp.occlusion.__main__ import main as occlusion
-from video_decomp.pose.__main__ import main as pose
-from video_decomp.segmentation.__main__ import main as segmentation
 from video_decomp.segments.part import Place
 
 NAME = "wälk 1"
@@ -81,15 +77,15 @@ def divided(checkout, interrupted):
 
 
 @pytest.fixture(scope="module")
-def whole(divided, tmp_path_factory):
-    """The same clip, decomposed as a whole by the stages' command lines."""
+def whole(checkout, divided, tmp_path_factory):
+    """The same clip, decomposed as a whole by the stages' command lines, as the workflow's jobs call them."""
     template = tmp_path_factory.mktemp("whole")
     shutil.copy(divided / "vid.mp4", template)
-    where = [f"--template={template}"]
-    assert segmentation(where) == 0
-    assert pose([*where, "--network=full"]) == 0
-    assert occlusion(where) == 0
-    assert inpainting(where) == 0
+    for stage in ("segmentation", "pose", "occlusion", "inpainting"):
+        network = " --network=full" if stage == "pose" else ""
+        command = f"OPENBLAS_NUM_THREADS=1 python -m video_decomp.{stage} --template={template}{network}"
+        made = checkout.shell(command)
+        assert made.returncode == 0, made.stdout
     return template
 
 
