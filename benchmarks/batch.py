@@ -22,6 +22,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -193,10 +194,15 @@ def snakemake(*options: str) -> list[str]:
     return [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2", *options]
 
 
+def status_rows(output: str) -> list[dict[str, Any]]:
+    """The JSON that the status program prints, without what it says before or behind on standard error."""
+    found: list[dict[str, Any]] = json.loads(output[output.index("[\n") : output.rindex("]") + 1])
+    return found
+
+
 def told_by_status(output: str) -> dict[str, str]:
-    """Reason of each item that failed, from the JSON that the status program prints."""
-    rows = json.loads(output[: output.rindex("]") + 1])
-    return {row["name"]: row["reason"] for row in rows if row["state"] == "failed"}
+    """Reason of each item that failed, as the status program tells it."""
+    return {row["name"]: row["reason"] for row in status_rows(output) if row["state"] == "failed"}
 
 
 def told_by_report(page: str) -> dict[str, str]:

@@ -58,8 +58,7 @@ class Computer:
     def status(self) -> dict[str, str]:
         """State of everything by name."""
         result = self.run(sys.executable, "-m", "video_decomp.status", "--format", "json")
-        rows = json.loads(result.stdout[: result.stdout.rindex("]") + 1])
-        return {row["name"]: row["state"] for row in rows}
+        return {row["name"]: row["state"] for row in batch.status_rows(result.stdout)}
 
     def copy_of(self, bucket: str) -> Path:
         return self.folder / COPIES / bucket
