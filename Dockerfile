@@ -35,7 +35,7 @@ RUN case "$DEVICE" in \
         *) echo "DEVICE is cuda or cpu, not $DEVICE" >&2; exit 1 ;; \
     esac \
     && python docker/requirements.py --only torch > /tmp/torch.txt \
-    && python docker/requirements.py diffusion perception cluster storage > /tmp/packages.txt \
+    && python docker/requirements.py diffusion perception app cluster storage > /tmp/packages.txt \
     && pip install "${torch_from[@]}" --requirement /tmp/torch.txt \
     && pip install --requirement /tmp/packages.txt \
     && rm /tmp/torch.txt /tmp/packages.txt
