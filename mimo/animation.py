@@ -78,6 +78,11 @@ class Animation(Template):
         return super().name if self.code.name == CODE else self.code.stem
 
     @property
+    def plain(self) -> bool:
+        """It is: there is nothing but white."""
+        return True
+
+    @property
     def motion(self) -> Path | None:
         """``motion.npz`` of the template that the motion code belongs to."""
         return super().motion if self.code.name == CODE else None

@@ -23,6 +23,9 @@ from mimo.video import VideoError, VideoInfo, VideoReader
 CONFIG = "config.json"
 MOTION = "motion"
 """`kind` in the `pipeline` of a motion template, which has ``sdc.mp4`` and ``motion.npz`` but no scene."""
+STAGED = "staged"
+"""`kind` of a motion put into a scene: whoever moves by ``motion.npz`` is not who is seen in ``vid.mp4``."""
+SCENE_MOTION = "scene_motion.npz"
 VIDEOS = ("vid", "mask", "sdc", "bk", "occ")
 TICKS = 30
 """`time_crop` counts 30ths of a second, whatever the frame rate is."""
@@ -80,6 +83,11 @@ class TemplateConfig(BaseModel):
     def is_motion(self) -> bool:
         """Whether it is a motion template's: a motion without a scene."""
         return self.pipeline is not None and self.pipeline.get("kind") == MOTION
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it is a motion put into a scene that is not its own."""
+        return self.pipeline is not None and self.pipeline.get("kind") == STAGED
 
     def write(self, path: Path) -> None:
         """Write it whole or not at all; a whole frame rate as an integer, as the reference does."""
@@ -155,6 +163,22 @@ class Template:
         """``motion.npz``, or None in a template made by the reference implementation."""
         path = self.folder / "motion.npz"
         return path if path.is_file() else None
+
+    @property
+    def scene_motion(self) -> Path | None:
+        """Motion of the person seen in ``vid.mp4``, by whom the scene's light is known; None: nobody's."""
+        own = self.folder / SCENE_MOTION if self.config.is_staged else self.motion
+        return own if own is not None and own.is_file() else None
+
+    @property
+    def transparent(self) -> bool:
+        """Whether there is no scene, so that results are made for compositing; the videos show plain grey."""
+        return bool(self.config.pipeline and self.config.pipeline.get("transparent"))
+
+    @property
+    def plain(self) -> bool:
+        """Whether the scene is one colour or none: nothing in it tells of light, tone or grain."""
+        return bool(self.config.pipeline and self.config.pipeline.get("plain"))
 
     @property
     def has_occluder(self) -> bool:

@@ -34,7 +34,8 @@ def scene_change(template: Template, result: Path) -> dict[str, float | None]:
     numbers = template.frame_numbers
     reader = VideoReader(result)
     picks = np.unique(np.linspace(0, len(reader) - 1, SAMPLES + 2)[1:-1].round().astype(int)).tolist()
-    person = "mask" if "mask" in template.videos else "sdc"
+    driver_is_seen = "mask" in template.videos and not template.config.is_staged
+    person = "mask" if driver_is_seen else "sdc"
     used = [person, "bk", *(["occ"] if template.has_occluder else [])]
     around: list[float] = []
     away: list[float] = []
