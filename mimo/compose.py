@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 
 from mimo.composition.matte import ColourMatch, person_matte
 from mimo.composition.regions import Box, Clip, Padding, crop, square_padding
+from mimo.composition.scenes import Scene
 
 Mode = Literal["reference", "improved"]
 
@@ -37,22 +38,6 @@ BORDER_CASES = (
 
 # (case, height, width) → (height, width) float32 in [0, 1].
 MaskSource = Callable[[str, int, int], np.ndarray]
-
-
-class Scene(NamedTuple):
-    """One frame of a template.
-
-    Attributes:
-        background: (H, W, 3) uint8, the scene without the person.
-        video: (H, W, 3) uint8, the driving video.
-        occlusion: (H, W) uint8, 255 where something stands in front of the person; None: nothing does.
-        sdc: (H, W, 3) uint8 motion code; needed by the improved mode only.
-    """
-
-    background: np.ndarray
-    video: np.ndarray
-    occlusion: np.ndarray | None = None
-    sdc: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

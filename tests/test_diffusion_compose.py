@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mimo.compose import BORDER_CASES, Compositor, Scene, border_case, feathered_mask
+from mimo.compose import BORDER_CASES, Compositor, border_case, feathered_mask
 from mimo.composition.regions import Box, Clip, frame_box, pad_square, plan_clips
+from mimo.composition.scenes import Scene
 
 HEIGHT, WIDTH, COUNT = 180, 260, 12
 

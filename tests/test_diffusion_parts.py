@@ -12,9 +12,10 @@ import torch
 from test_diffusion_backend import GOLDEN, make_character
 
 from mimo import closed_groups
-from mimo.compose import Compositor, Scene
+from mimo.compose import Compositor
 from mimo.composition.excerpts import clips_within, in_places, places, settled
 from mimo.composition.regions import Box, Clip, frame_box, in_clips, plan_clips
+from mimo.composition.scenes import Scene
 from mimo.diffusion.excerpts import excerpt, noise
 from mimo.diffusion.windows import closed_windows, open_windows
 from mimo.synthesis import parts

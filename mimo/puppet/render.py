@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from mimo.body.camera import crop_camera, project, scale_camera
 from mimo.body.model import BodyModel
 from mimo.body.raster import fragments
+from mimo.composition.layers import Layer, shadow_layer
 from mimo.puppet.light import shade
 from mimo.puppet.surface import incidence, vertex_normals
 
 MARGIN = 12
 """Pixels around the drawn body, for blur."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A drawn part of the picture.
-
-    Attributes:
-        left, top: where it lies.
-        colour: float32 (h, w, 3), 0..255, multiplied by `alpha`.
-        alpha: float32 (h, w), 0..1.
-    """
-
-    left: int
-    top: int
-    colour: np.ndarray
-    alpha: np.ndarray
-
-    @property
-    def area(self) -> tuple[slice, slice]:
-        """Rows and columns of the picture that it covers."""
-        height, width = self.alpha.shape
-        return slice(self.top, self.top + height), slice(self.left, self.left + width)
-
-    def blurred(self, sigma: float) -> Layer:
-        """The same with softer detail and edges; `sigma` in pixels."""
-        if sigma <= 0:
-            return self
-        return Layer(
-            self.left,
-            self.top,
-            cv2.GaussianBlur(self.colour, (0, 0), sigma),
-            cv2.GaussianBlur(self.alpha, (0, 0), sigma),
-        )
 
 
 class Renderer:
@@ -138,7 +104,12 @@ def _area(points: np.ndarray, faces: np.ndarray) -> float:
 
 
 def contact_shadow(
-    points: np.ndarray, feet: list[np.ndarray], up: np.ndarray, ground: float, camera: np.ndarray
+    points: np.ndarray,
+    feet: list[np.ndarray],
+    up: np.ndarray,
+    ground: float,
+    camera: np.ndarray,
+    strength: float,
 ) -> Layer | None:
     """Soft shadow where the feet are near the ground, and a faint one under the body.
 
@@ -148,9 +119,10 @@ def contact_shadow(
         up: (3,) normal of the ground.
         ground: n . x of the ground.
         camera: (5,).
+        strength: how dark it is at most, 0..1.
 
     Returns:
-        A layer whose alpha says how dark the ground becomes, or None when it is outside the picture.
+        The shadow, or None when it is outside the picture.
     """
     metre = float(camera[0] / np.median(points[:, 2]))
     blobs = []
@@ -177,4 +149,4 @@ def contact_shadow(
         cv2.fillConvexPoly(blob, hull, 1.0, lineType=cv2.LINE_AA, shift=4)
         soft = 0.1 if number == len(feet) else 0.03
         light *= 1 - dark * cv2.GaussianBlur(blob, (0, 0), max(soft * metre, 0.8))
-    return Layer(int(low[0]), int(low[1]), np.zeros((*light.shape, 3), np.float32), 1 - light)
+    return shadow_layer(int(low[0]), int(low[1]), strength * (1 - light))

@@ -6,6 +6,10 @@ of the template's size for each index of ``job.template.frame_numbers`` in ``job
 ``job.metrics``, ``job.warnings`` and ``job.weights`` on the way. Frames stream: a backend must not hold a
 whole clip.
 
+A function ``layers(job: Job, settings: Settings) -> Iterator[PersonLayer]`` yields the same frames' character
+and shadow without the scene and without what stands in front, for transparent results and for scenes with
+several people; `mimo.composition.layers.composite` puts them there.
+
 A long template is made in parts, each by a job of its own, so what a frame looks like must not depend on
 which other frames are made: what is measured over the clip is measured over the whole template. Where frames
 do depend on those around them, the backend looks beyond its part, and ``Settings.seam_frames`` says over how
@@ -21,6 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mimo.character import Character
+from mimo.composition.layers import PersonLayer
 from mimo.stage import StageSettings
 from mimo.template import Template
 
@@ -60,4 +65,8 @@ class Backend(Protocol):
 
     def synthesise(self, job: Job, settings: Any) -> Iterator[np.ndarray]:
         """Finished frames, uint8 (height, width, 3) RGB, in order."""
+        ...
+
+    def layers(self, job: Job, settings: Any) -> Iterator[PersonLayer]:
+        """The character of each frame, in order."""
         ...

@@ -19,9 +19,10 @@ import numpy as np
 from pydantic import Field
 
 from mimo.character import Character
-from mimo.compose import Compositor, Scene
+from mimo.compose import Compositor
 from mimo.composition.excerpts import clips_within, in_places, places, settled
 from mimo.composition.regions import Clip, crop, crop_picture, frame_box, pad_square, plan_clips
+from mimo.composition.scenes import scenes
 from mimo.diffusion.memory import GIB, MODES, Choice, Plan, Work, main_memory_mb, needed, plan
 from mimo.diffusion.presets import ApproximationSettings
 from mimo.stage import Rejected, progress
@@ -142,7 +143,7 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     compositor = Compositor(clips_within(clips, frames), mode=settings.composition)
     composed = compositor.frames(
         _decoded(job, settings, sizing, pipeline, latents[:, :, chosen.own]),
-        _scenes(template, frames, with_sdc=improved),
+        scenes(template, frames, with_sdc=improved),
     )
     return (picture for number, picture in zip(frames, composed, strict=True) if number in job.frames)
 
@@ -318,19 +319,6 @@ def _squares(
     """A video's frames at the chosen places, cropped to their clip's box and padded to a square."""
     for clip, frame in in_places(template, name, clips, chosen.places):
         yield pad_square(crop(frame, clip.box), colour)[0]
-
-
-def _scenes(template: Template, frames: range, *, with_sdc: bool) -> Iterator[Scene]:
-    """Some of the template's frames for the composition, in order."""
-    occluders = template.frames("occ", frames) if template.has_occluder else None
-    codes = template.frames("sdc", frames) if with_sdc else None
-    for background, video in zip(template.frames("bk", frames), template.frames("vid", frames), strict=True):
-        yield Scene(
-            background,
-            video,
-            next(occluders) if occluders is not None else None,
-            next(codes) if codes is not None else None,
-        )
 
 
 def _state_file(job: Job, settings: Settings, sampling: Sampling) -> Path:

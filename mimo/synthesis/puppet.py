@@ -17,9 +17,11 @@ from pydantic import Field
 from mimo.body.model import Topology
 from mimo.body.motion import Motion
 from mimo.character import Character
+from mimo.composition.layers import Layer, PersonLayer
+from mimo.composition.scenes import in_scene
 from mimo.puppet.lift import Puppet, lift
 from mimo.puppet.light import Tone, blur_to_match, exposure, tone_table
-from mimo.puppet.render import Layer, Renderer, contact_shadow
+from mimo.puppet.render import Renderer, contact_shadow
 from mimo.puppet.retarget import Retarget, feet, retarget
 from mimo.puppet.scene import NOWHERE, Scene, measure
 from mimo.stage import Rejected, StageSettings
@@ -57,6 +59,15 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     """Finished frames of the template with the character in it; see `mimo.synthesis.interface`.
 
     Raises:
+        Rejected: as `layers`.
+    """
+    return in_scene(job.template, job.frames, layers(job, settings))
+
+
+def layers(job: Job, settings: Settings) -> Iterator[PersonLayer]:
+    """The character alone, frame by frame; see `mimo.synthesis.interface`.
+
+    Raises:
         Rejected: the template holds no motion of its own kind.
     """
     template = job.template
@@ -80,7 +91,7 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
         "grain": round(scene.grain, 2),
         "size": round(scale, 3),
     }
-    return _frames(job, actor, _dressed_texture(job.character, puppet, scene, settings), scene, settings)
+    return _drawn(job, actor, _dressed_texture(job.character, puppet, scene, settings), scene, settings)
 
 
 def _motion(template: Template) -> Motion:
@@ -126,41 +137,31 @@ def _dressed_texture(character: Character, puppet: Puppet, scene: Scene, setting
     return cv2.LUT(puppet.texture, table[:, None])
 
 
-def _frames(
+def _drawn(
     job: Job, actor: Retarget, texture: np.ndarray, scene: Scene, settings: Settings
-) -> Iterator[np.ndarray]:
-    """Draw and composite frame by frame."""
+) -> Iterator[PersonLayer]:
+    """Draw the character and its shadow frame by frame."""
     template, motion = job.template, actor.motion
     light = settings.relight * scene.light
     renderer = Renderer(actor.body, texture, motion.camera, settings.samples)
     present = _present(motion, template)
-    in_scene = settings.sharpness == "scene"
-    blur = 0.0
-    if in_scene:
+    blur = grain = 0.0
+    if settings.sharpness == "scene":
         whole_clip = (number for number in template.frame_numbers.tolist() if number in present)
         blur = _matching_blur((renderer.draw(actor.vertices(number), light) for number in whole_clip), scene)
+        grain = scene.grain
     shadow_feet = feet(actor.body)
-    span = job.frames
-    occluders = template.frames("occ", span) if template.has_occluder else None
-    for number, frame, background in zip(
-        template.frame_numbers[span.start : span.stop].tolist(),
-        template.frames("vid", span),
-        template.frames("bk", span),
-        strict=True,
-    ):
-        occluder = next(occluders) if occluders is not None else None
-        result = background.copy()
+    for number in template.frame_numbers[job.frames.start : job.frames.stop].tolist():
         points = actor.vertices(number) if number in present else None
         layer = renderer.draw(points, light) if points is not None else None
-        if points is not None and layer is not None:
-            if settings.shadow > 0:
-                ground = actor.ground(points)
-                shadow = contact_shadow(points, shadow_feet, actor.up, ground, motion.camera)
-                _darken(result, shadow, settings.shadow)
-            _put(result, layer.blurred(blur), scene.grain if in_scene else 0.0, number)
-        if occluder is not None:
-            _put_back(result, frame, occluder)
-        yield result
+        if points is None or layer is None:
+            yield PersonLayer()
+            continue
+        shadow = None
+        if settings.shadow > 0:
+            ground = actor.ground(points)
+            shadow = contact_shadow(points, shadow_feet, actor.up, ground, motion.camera, settings.shadow)
+        yield PersonLayer(layer.blurred(blur).grained(grain, number), shadow)
 
 
 def _present(motion: Motion, template: Template) -> range:
@@ -182,30 +183,3 @@ def _matching_blur(layers: Iterator[Layer | None], scene: Scene) -> float:
     solid = cv2.erode((layer.alpha > 0.99).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     image = np.clip(layer.colour, 0, 255).astype(np.uint8)
     return blur_to_match(image, solid, scene.sharpness)
-
-
-def _darken(image: np.ndarray, shadow: Layer | None, strength: float) -> None:
-    """Lay a shadow over an image, in place."""
-    if shadow is not None:
-        part = image[shadow.area]
-        part[:] = (part * (1 - strength * shadow.alpha)[..., None] + 0.5).astype(np.uint8)
-
-
-def _put(image: np.ndarray, layer: Layer, noise: float, seed: int) -> None:
-    """Lay the character over an image, in place, with grain of its own for every frame."""
-    part = image[layer.area]
-    colour = layer.colour
-    if noise > 0.3:
-        random = np.random.default_rng(seed)
-        speck = random.standard_normal(layer.alpha.shape, np.float32) * noise
-        colour = colour + (speck * layer.alpha)[..., None]
-    mixed = part * (1 - layer.alpha)[..., None] + colour
-    part[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-
-
-def _put_back(image: np.ndarray, frame: np.ndarray, occluder: np.ndarray) -> None:
-    """Put what stands in front over an image, in place."""
-    left, top, width, height = cv2.boundingRect(occluder)
-    part = (slice(top, top + height), slice(left, left + width))
-    alpha = (occluder[part].astype(np.float32) / 255)[..., None]
-    image[part] = (image[part] * (1 - alpha) + frame[part] * alpha + 0.5).astype(np.uint8)

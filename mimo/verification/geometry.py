@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mimo.compose import BORDER_CASES, Compositor, Scene, border_case, masks_from
+from mimo.compose import BORDER_CASES, Compositor, border_case, masks_from
 from mimo.composition.regions import (
     Box,
     Clip,
@@ -26,6 +26,7 @@ from mimo.composition.regions import (
     square_padding,
     whole_clip_box,
 )
+from mimo.composition.scenes import Scene
 from mimo.diffusion.windows import closed_windows
 from mimo.verification.check import Check, difference
 
