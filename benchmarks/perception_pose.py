@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.perception_row import Row, timed
+from mimo.body.motion_code import DRAWERS, drawn_body
 from mimo.body.smpl import ModelFile, topology_of
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.hmr2.crops import picture_camera
@@ -21,7 +22,6 @@ from video_decomp.hmr2.hands import Hands
 from video_decomp.hmr2.network import MeshNetwork
 from video_decomp.hmr2.recovery import Recovery
 from video_decomp.pose.__main__ import masked_frames
-from video_decomp.pose.render import DRAWERS, drawn_body
 
 GIB = 1 << 30
 BATCH = 32

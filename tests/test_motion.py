@@ -11,17 +11,17 @@ from test_character import character, man  # noqa: F401 (fixtures)
 
 from mimo import animate, edit, weights
 from mimo.body.camera import project
+from mimo.body.figure import Figure
 from mimo.body.model import Topology
 from mimo.body.motion import Motion
+from mimo.body.rig import rig_of
 from mimo.template import TemplateConfig
 from mimo.video import VideoReader
 from video_decomp.motion.__main__ import main
-from video_decomp.motion.figure import Figure
 from video_decomp.motion.interface import Source
 from video_decomp.motion.reading import read_motion
 from video_decomp.motion.rest_pose import with_standing_rest
 from video_decomp.motion.retarget import retarget
-from video_decomp.motion.targets import rig_of
 
 CLIPS = ("walk", "run", "dance", "jump", "cartwheel")
 SMALL = ("--width=96", "--height=96")

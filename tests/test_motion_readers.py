@@ -12,10 +12,11 @@ from test_pose_phalp import dump, tracked
 
 from mimo import weights
 from mimo.body.motion import Motion
+from mimo.body.rig import SIDES
 from mimo.body.smpl import JOINT_NAMES
 from mimo.stage import Rejected
 from video_decomp.motion.__main__ import main
-from video_decomp.motion.interface import REQUIRED, SIDES, Source, leg_length
+from video_decomp.motion.interface import REQUIRED, Source, leg_length
 from video_decomp.motion.joint_names import roles_by_name
 from video_decomp.motion.readers.amass import rest_places
 from video_decomp.motion.reading import read_motion

@@ -10,21 +10,21 @@ import numpy as np
 from pydantic import Field
 
 from mimo import weights
+from mimo.body.figure import Figure
 from mimo.body.model import BodyModel, Topology
+from mimo.body.rig import rig_of
 from mimo.body.smpl import install
 from mimo.stage import Rejected, add_settings, run, settings_from
 from video_decomp.motion.arrange import looped, mirrored
-from video_decomp.motion.figure import Figure
 from video_decomp.motion.grounding import on_ground
 from video_decomp.motion.interface import SkeletonMotion, Source
 from video_decomp.motion.measures import foot_metrics
 from video_decomp.motion.reading import read_motion
 from video_decomp.motion.rest_pose import with_standing_rest
 from video_decomp.motion.retarget import retarget
-from video_decomp.motion.targets import rig_of
 from video_decomp.motion.timing import resampled
 from video_decomp.motion.view import View, shot_of
-from video_decomp.motion.writing import motion_of, write_template
+from video_decomp.motion.writing import STAGE, motion_of, write_template
 
 ANNY, SMPL = "anny-body", "smpl-neutral"
 LONGEST = 20000
@@ -74,7 +74,10 @@ def main(argv: list[str] | None = None) -> int:
         settings = settings_from(args, Settings)
     except Rejected as error:
         parser.error(str(error))
-    return run(lambda: make(args.motion, args.template, args.name or args.template.resolve().name, settings))
+    return run(
+        lambda: make(args.motion, args.template, args.name or args.template.resolve().name, settings),
+        makes=args.template / "records" / f"{STAGE}.json",
+    )
 
 
 def make(path: Path, folder: Path, name: str, settings: Settings) -> None:

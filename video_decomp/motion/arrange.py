@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from video_decomp.motion.figure import Figure, Poses
+from mimo.body.figure import Figure, Poses
 from video_decomp.motion.retarget import headings
 from video_decomp.motion.timing import between
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from scipy.spatial.transform import Rotation
 
-from video_decomp.motion.contacts import Stance, ground_height, stances
-from video_decomp.motion.figure import Figure, Poses
-from video_decomp.motion.interface import SIDES
+from mimo.body.figure import Figure, Poses
+from mimo.body.rig import SIDES
+from mimo.retargeting.contacts import Stance, ground_height, stances
 from video_decomp.motion.retarget import shortest
 
 FADE = 0.17

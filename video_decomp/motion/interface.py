@@ -14,13 +14,10 @@ from typing import Literal, Protocol
 import numpy as np
 from pydantic import Field
 
+from mimo.body.rig import SIDES
 from mimo.stage import StageSettings
 
-SIDES = ("left", "right")
 PAIRED = ("hip", "knee", "ankle", "toe", "collar", "shoulder", "elbow", "wrist", "hand")
-FINGERS = tuple(
-    f"{finger}{link}" for finger in ("thumb", "index", "middle", "ring", "pinky") for link in (1, 2, 3)
-)
 REQUIRED = (
     "head",
     *(f"{side}_{name}" for side in SIDES for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")),

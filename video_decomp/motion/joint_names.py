@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from video_decomp.motion.interface import FINGERS, PAIRED, REQUIRED, SIDES
+from mimo.body.rig import FINGERS, SIDES
+from video_decomp.motion.interface import PAIRED, REQUIRED
 
 FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     # MotionBuilder's names: CMU (cgspeed), Mixamo, LAFAN1, Perception Neuron, 100STYLE, ZeroEGGS.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from video_decomp.motion.contacts import Stance
-from video_decomp.motion.figure import Figure, Poses
-from video_decomp.motion.interface import SIDES
+from mimo.body.figure import Figure, Poses
+from mimo.body.rig import SIDES
+from mimo.retargeting.contacts import Stance
 
 MILLIMETRES = 1000
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from video_decomp.motion.interface import SIDES, SkeletonMotion
+from mimo.body.rig import SIDES
+from video_decomp.motion.interface import SkeletonMotion
 
 STANDING = 0.5
 """Cosine between trunk and reversed legs from which a pose counts as standing."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mimo.body.figure import Figure, Poses
 from mimo.body.model import BodyModel, Topology
-from video_decomp.motion.figure import Figure, Poses
-from video_decomp.motion.interface import FINGERS, SIDES, SkeletonMotion, leg_length
+from mimo.body.rig import FINGERS, SIDES
+from video_decomp.motion.interface import SkeletonMotion, leg_length
 from video_decomp.motion.timing import between
 from video_decomp.pose.skeleton import finger_curl
 

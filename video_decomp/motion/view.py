@@ -10,11 +10,11 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
+from mimo.body.figure import Figure, Poses
 from mimo.body.motion import Motion
+from mimo.body.rig import rig_of
 from mimo.stage import Rejected, StageSettings
-from video_decomp.motion.figure import Figure, Poses
 from video_decomp.motion.retarget import headings
-from video_decomp.motion.targets import rig_of
 
 KINDS = ("fixed", "follow", "orbit")
 TEMPLATE = "template:"
@@ -145,23 +145,21 @@ def _of_template(folder: Path, poses: Poses) -> Shot:
     if not path.is_file():
         raise Rejected(f"{path}: not there; --camera template:DIR needs a template that was made here")
     theirs = Motion.load(path)
-    first = int(np.flatnonzero(theirs.visible)[0]) if theirs.visible.any() else 0
-    turn = Rotation.from_rotvec(theirs.root_rotation[first]).as_matrix()
-    normal, distance = theirs.ground[:3].astype(float), float(theirs.ground[3])
-    length = float(np.linalg.norm(normal))
-    if length > 0.5:
-        up, distance = normal / length, distance / length
-    else:
-        up = np.array([0.0, -1.0, 0.0])
-        distance = float((theirs.vertices(first) @ up).min())
-    left = turn[:, 0] - up * (turn[:, 0] @ up)
-    left /= np.linalg.norm(left)
-    axes = np.stack([left, np.cross(up, left), up], 1)
-    joints = rig_of(theirs.body.topology).limbs
-    heads = theirs.rest_bones[[joints["left_hip"][0], joints["right_hip"][0]], :3, 3].mean(0)
-    hips = turn @ heads + theirs.translation[first]
-    origin = hips + up * (distance - hips @ up)
-    start = poses.hips[0] * np.array([1, 1, 0])
-    place = start - axes.T @ origin
-    frames = len(poses)
-    return Shot(np.tile(axes, (frames, 1, 1)), np.tile(place, (frames, 1)), theirs.camera.astype(float))
+    ground = Ground.of(theirs)
+    mark = first_mark(theirs, ground)
+    axes = axes_at(ground, mark.heading, 0)
+    return shot_at(ground, axes, poses.hips[0] * np.array([1, 1, 0]), mark.place, len(poses))
+
+
+def shot_at(ground: Ground, axes: np.ndarray, point: np.ndarray, place: np.ndarray, frames: int) -> Shot:
+    """A camera that stands, by a place that it sees.
+
+    Args:
+        ground: before it.
+        axes: (3, 3) see `video_decomp.motion.placing.axes_at`.
+        point: (3,) of the world's ground.
+        place: (3,) where it is in camera space.
+        frames: of the motion.
+    """
+    stands = point - axes.T @ place
+    return Shot(np.tile(axes, (frames, 1, 1)), np.tile(stands, (frames, 1)), ground.camera)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mimo.body.figure import Figure, Poses
 from mimo.body.motion import Motion
+from mimo.body.motion_code import drawn_motion
 from mimo.files import sha256, whole_file
 from mimo.stage import StageSettings, progress, write_record
 from mimo.template import CONFIG, MOTION, FrameCrop, TemplateConfig, time_crop
 from mimo.video import VideoReader, VideoWriter
-from video_decomp.motion.figure import Figure, Poses
 from video_decomp.motion.view import Shot
 from video_decomp.pack import licences, made_files, read_record
-from video_decomp.pose.render import drawn_body
 from video_decomp.preview import grid, pick
 
 STAGE = "motion"
@@ -84,7 +83,7 @@ def write_template(
     motion.save(folder / "motion.npz")
     rate = Fraction(fps).limit_denominator(1001)
     with VideoWriter(folder / "sdc.mp4", rate) as writer:
-        for image in progress(_drawn(motion), "drawing", len(motion)):
+        for image, _ in progress(drawn_motion(motion), "drawing", len(motion)):
             writer.write(image)
     write_record(
         folder / "records" / f"{STAGE}.json",
@@ -118,13 +117,6 @@ def write_template(
             "stages": records,
         },
     ).write(folder / CONFIG)
-
-
-def _drawn(motion: Motion) -> Iterator[np.ndarray]:
-    """Frames of the motion code, uint8 (h, w, 3)."""
-    topology = motion.body.topology
-    for index in range(len(motion)):
-        yield drawn_body(motion.vertices(index), topology.faces, topology.colours, motion.camera)[0]
 
 
 def _write_preview(path: Path, video: VideoReader, title: str) -> None:

@@ -1,24 +1,14 @@
-"""Draws a motion: ``sdc.mp4``, the body in its motion code on black, and how well it covers the mask."""
+"""Draws an estimated motion: ``sdc.mp4``, and how well the body covers the mask."""
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
-from mimo.body.camera import crop_camera
-from mimo.body.model import Topology
-from mimo.body.raster import bounds, rasterise
+from mimo.body.motion_code import drawn_motion
 from video_decomp.pose.interface import Estimate
-
-DRAWERS = 4  # threads; drawing leaves Python's lock to others
-
-Drawn = TypeVar("Drawn")
 
 
 @dataclass
@@ -50,54 +40,8 @@ def motion_code(estimate: Estimate, masks: Iterable[np.ndarray], coverage: Cover
         (h, w, 3) uint8 RGB; the motion code of the body, black elsewhere.
     """
     motion = estimate.motion
-    if not motion.rotations.shape[1]:
-        width, height = (round(float(value)) for value in motion.camera[3:])
-        yield from itertools.repeat(np.zeros((height, width, 3), np.uint8), len(motion))
-        return
-    topology = motion.body.topology
-    colours = topology.colours if estimate.colours is None else estimate.colours
-    shown = {drawn: _faces(topology, *drawn) for drawn in itertools.product((False, True), repeat=2)}
-
-    def draw(index: int) -> tuple[np.ndarray, np.ndarray]:
-        hands = (True, True) if estimate.hands is None else tuple(estimate.hands[index].tolist())
-        return drawn_body(motion.vertices(index), shown[hands], colours, motion.camera)
-
-    for index, ((image, covered), mask) in enumerate(zip(_in_order(draw, len(motion)), masks, strict=True)):
-        if motion.visible[index]:
+    drawn = drawn_motion(motion, estimate.colours, estimate.hands)
+    for (image, covered), mask, visible in zip(drawn, masks, motion.visible, strict=True):
+        if visible and motion.rotations.shape[1]:
             coverage.add(covered, mask > 127)
         yield image
-
-
-def _in_order(draw: Callable[[int], Drawn], count: int) -> Iterator[Drawn]:
-    """What a function makes of 0 to `count` - 1, in order, by several threads a little ahead of its use."""
-    with ThreadPoolExecutor(DRAWERS) as pool:
-        waiting: deque[Future[Drawn]] = deque()
-        for index in range(count):
-            waiting.append(pool.submit(draw, index))
-            if len(waiting) > 2 * DRAWERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def drawn_body(
-    vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray, camera: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A body in its colours on black (h, w, 3) uint8, and where it is (h, w) bool."""
-    width, height = (round(float(value)) for value in camera[3:])
-    image, covered = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
-    left, top, right, bottom = bounds(vertices, camera, width, height)
-    if right > left and bottom > top:
-        window = crop_camera(camera, left, top, right - left, bottom - top)
-        drawn = rasterise(vertices, faces, colours, window)
-        image[top:bottom, left:right] = np.round(drawn.attributes).clip(0, 255)
-        covered[top:bottom, left:right] = drawn.coverage > 0.5
-    return image, covered
-
-
-def _faces(topology: Topology, left: bool, right: bool) -> np.ndarray:
-    """The faces to draw: those within a hand only where that hand is."""
-    hand = topology.parts == topology.part_names.index("hand")
-    side = topology.mean_vertices[:, 0] > 0
-    hidden = hand & np.where(side, not left, not right)
-    return topology.faces[~hidden[topology.faces].all(1)]

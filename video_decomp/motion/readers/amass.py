@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mimo.body.rig import FINGERS, SIDES
 from mimo.body.smpl import BODY_JOINTS, HAND_JOINTS
 from mimo.stage import Rejected
-from video_decomp.motion.interface import FINGERS, SIDES, SkeletonMotion, Source
+from video_decomp.motion.interface import SkeletonMotion, Source
 
 RATES = ("mocap_framerate", "mocap_frame_rate", "mocap_fps", "fps")
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mimo.body.rig import SIDES
 from mimo.stage import Rejected
-from video_decomp.motion.interface import PAIRED, REQUIRED, SIDES, SkeletonMotion, Source, leg_length
+from video_decomp.motion.interface import PAIRED, REQUIRED, SkeletonMotion, Source, leg_length
 from video_decomp.motion.joint_names import END, roles_by_name
 
 UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254, "CMU's": 0.0254 / 0.45}

@@ -10,13 +10,13 @@ from scipy.spatial.transform import Rotation
 
 from mimo.body.model import Topology
 from mimo.body.motion import Motion
+from mimo.body.rig import anny_roles
 from mimo.body.smpl import BODY_JOINTS
 from mimo.stage import Rejected
 from mimo.template import CONFIG, TemplateConfig
 from mimo.video import VideoError, VideoReader
 from video_decomp.motion.interface import SkeletonMotion, Source
 from video_decomp.motion.readers.amass import smpl_roles
-from video_decomp.motion.targets import anny_roles
 
 NEEDED = {"rest_bones.npy", "root_rotation.npy", "camera.npy"}
 

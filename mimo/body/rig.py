@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from mimo.body.model import Topology
 from mimo.body.smpl import BODY_JOINTS
 from mimo.stage import Rejected
-from video_decomp.motion.interface import FINGERS, SIDES
 
+SIDES = ("left", "right")
+FINGERS = tuple(
+    f"{finger}{link}" for finger in ("thumb", "index", "middle", "ring", "pinky") for link in (1, 2, 3)
+)
 ANNY_LETTERS = {"left": "L", "right": "R"}
 ANNY_FINGERS = {"thumb": 1, "index": 2, "middle": 3, "ring": 4, "pinky": 5}
 ANNY_LIMBS: dict[str, tuple[str, ...]] = {

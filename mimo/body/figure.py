@@ -11,8 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from mimo.body.model import BodyModel
-from video_decomp.motion.interface import SIDES
-from video_decomp.motion.targets import Rig
+from mimo.body.rig import SIDES, Rig
 
 HEEL = 0.25
 """Part of the foot's length, from behind, whose lowest points count as the heel."""
