@@ -9,9 +9,9 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.spatial.transform import Rotation
 
+from mimo.body.figure import Poses
 from mimo.body.motion import Motion
-from video_decomp.motion.figure import Poses
-from video_decomp.motion.targets import rig_of
+from mimo.body.rig import rig_of
 
 TRAVELS = 0.5
 """Metres from beginning to end, or a second, from which somebody goes somewhere."""
@@ -45,7 +45,7 @@ class Ground:
         return cls(motion.camera.astype(np.float64), up, -lowest)
 
     def scaled(self, factor: float) -> Ground:
-        """The same picture of a world that is larger or smaller; people in it look as much smaller or larger."""
+        """The same picture of a larger world, in which people look smaller."""
         return replace(self, height=self.height * factor)
 
     def under(self, points: np.ndarray) -> np.ndarray:

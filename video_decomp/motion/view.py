@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
 
 from mimo.body.figure import Figure, Poses
 from mimo.body.motion import Motion
-from mimo.body.rig import rig_of
 from mimo.stage import Rejected, StageSettings
+from video_decomp.motion.placing import Ground, axes_at, first_mark
 from video_decomp.motion.retarget import headings
 
 KINDS = ("fixed", "follow", "orbit")
