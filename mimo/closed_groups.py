@@ -20,8 +20,9 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from mimo.coding import Kind
 from mimo.files import whole_file
-from mimo.video import KEY_FRAME_INTERVAL, Kind, VideoError, VideoWriter, add_audio, audio_codec_of, local_url
+from mimo.video import KEY_FRAME_INTERVAL, VideoError, VideoWriter, add_audio, audio_codec_of, local_url
 
 GROUP = KEY_FRAME_INTERVAL
 """Frames of a group."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import av
 import ffmpeg
@@ -27,22 +27,18 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from mimo.coding import CODINGS, SOUND, Kind, container_options
 from mimo.files import whole_file
-
-Kind = Literal["colour", "mask", "yuv"]
 
 # swscale's plain conversions truncate, which darkens by 1.2 levels a pass; these flags (SWS_BILINEAR,
 # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT) make a write and a read free of bias.
 EXACT_TO_RGB = 0x2 | 0x40000 | 0x2000
-TO_BT709 = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd,format=yuv420p"
-TAG_BT709 = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 
-# Fixed, since x264's bits depend on their number and must not depend on the machine.
+# Fixed, since an encoder's bits depend on their number and must not depend on the machine.
 ENCODER_THREADS = 2
 DECODER_THREADS = 2
 CONVERTER_THREADS = 4
 KEY_FRAME_INTERVAL = 60
-AUDIO_COPIED_TO_MP4 = {"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"}
 
 
 class VideoError(Exception):
@@ -160,13 +156,15 @@ class VideoWriter:
     """Context manager that encodes frames; the file appears under its name only when whole.
 
     Args:
-        path: ``.mp4`` file to write.
+        path: file to write; its suffix is the container: ``.mp4``, or that of a transparent `kind`.
         fps: constant frame rate.
         kind: ``colour`` (RGB in, near-lossless H.264), ``mask`` (grey in, lossless H.264) or ``yuv``
-            (planar 4:2:0 in BT.709 limited range in, written like ``colour`` without a conversion).
-        crf: quality of ``colour`` and ``yuv`` (lower is better; 12 is about 46 dB).
-        audio_from: file whose first audio stream, if any, is put beside the frames: copied where MP4 can
-            hold it, and cut to the length of the frames.
+            (planar 4:2:0 in BT.709 limited range in, written like ``colour`` without a conversion);
+            ``prores`` (``.mov``) or ``vp9`` (``.webm``) with RGB and straight alpha in.
+        crf: quality where the coding has such a number (lower is better); None: its own, for H.264 about
+            46 dB.
+        audio_from: file whose first audio stream, if any, is put beside the frames: copied where the
+            container can hold it, and cut to the length of the frames.
         audio_start: seconds of `audio_from` that belong to the first frame.
     """
 
@@ -176,7 +174,7 @@ class VideoWriter:
         fps: Fraction | float,
         *,
         kind: Kind = "colour",
-        crf: int = 12,
+        crf: int | None = None,
         audio_from: Path | str | None = None,
         audio_start: float = 0.0,
     ) -> None:
@@ -209,8 +207,9 @@ class VideoWriter:
         """Append one frame.
 
         Args:
-            frame: uint8, (height, width, 3) RGB, for masks (height, width), for ``yuv`` the planes Y, U, V
-                one after the other as (height * 3 / 2, width); even sizes; the same shape every time.
+            frame: uint8, (height, width, 3) RGB, transparent (height, width, 4), for masks (height, width),
+                for ``yuv`` the planes Y, U, V one after the other as (height * 3 / 2, width); even sizes;
+                the same shape every time.
 
         Raises:
             ValueError: wrong shape or type.
@@ -242,29 +241,26 @@ class VideoWriter:
             self._finish()
 
     def _start(self, frame: np.ndarray) -> None:
-        channels = 3 if self.kind == "colour" else 2
-        height, width = frame.shape[0] * 2 // 3 if self.kind == "yuv" else frame.shape[0], frame.shape[1]
-        if frame.ndim != channels or height % 2 or width % 2:
+        coding = CODINGS[self.kind]
+        size = coding.size(frame.shape)
+        if size is None:
             raise ValueError(f"{self.path}: a {self.kind} frame of shape {frame.shape} (even sizes needed)")
         self._shape = frame.shape
-        pixels = {"colour": "rgb24", "mask": "gray", "yuv": "yuv420p"}[self.kind]
-        coding: dict[str, Any] = {
-            "colour": {"crf": self.crf, "vf": f"{TO_BT709},{TAG_BT709}"},
-            "mask": {"pix_fmt": "gray", "qp": 0},
-            "yuv": {"crf": self.crf, "vf": TAG_BT709},
-        }[self.kind]
+        quality = {} if self.crf is None else {"crf": self.crf}
         frames = ffmpeg.input(
-            "pipe:", format="rawvideo", pix_fmt=pixels, s=f"{width}x{height}", framerate=str(self.fps)
+            "pipe:",
+            format="rawvideo",
+            pix_fmt=coding.given,
+            s=f"{size[1]}x{size[0]}",
+            framerate=str(self.fps),
         )
         output = ffmpeg.output(
             frames,
             local_url(self._pictures),
-            vcodec="libx264",
-            preset="veryfast",
             g=KEY_FRAME_INTERVAL,
             threads=ENCODER_THREADS,
-            movflags="+faststart",
-            **coding,
+            **container_options(self.path),
+            **(coding.options | quality),
         )
         self._process = subprocess.Popen(command(output), stdin=subprocess.PIPE, stderr=self._errors)
 
@@ -302,25 +298,25 @@ def add_audio(pictures: Path, audio_from: Path, audio_start: float, length: floa
     ahead of slowly arriving frames.
 
     Args:
-        pictures: ``.mp4`` file with the frames.
-        audio_from: file whose first audio stream is taken; coded anew only where MP4 cannot hold it.
+        pictures: file with the frames.
+        audio_from: file whose first audio stream is taken; coded anew only where `output` cannot hold it.
         audio_start: seconds of it that belong to the first frame.
         length: seconds after which it is cut.
-        output: ``.mp4`` file to write.
+        output: file to write, of the same kind as `pictures`.
 
     Raises:
         VideoError: one cannot be read or the other not be written.
         OSError: the disk is full, or another reason of the system.
     """
-    copied = audio_codec_of(audio_from) in AUDIO_COPIED_TO_MP4
+    sound = SOUND[output.suffix.lower()]
     both = ffmpeg.output(
         ffmpeg.input(local_url(pictures)).video,
         ffmpeg.input(local_url(audio_from), ss=audio_start)["a:0"],
         local_url(output),
         vcodec="copy",
-        acodec="copy" if copied else "aac",
+        acodec="copy" if audio_codec_of(audio_from) in sound.copied else sound.otherwise,
         t=length,
-        movflags="+faststart",
+        **container_options(output),
     )
     done = subprocess.run(command(both), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if done.returncode:
