@@ -41,6 +41,12 @@ class SubjectSettings(StageSettings):
         "are largest (the reference implementation's measure and value)",
     )
     full_body: bool = Field(True, description="refuse a person who is never seen from head to feet")
+    carry: float = Field(
+        1.0,
+        ge=0,
+        le=10,
+        description="seconds that a correction by hand is carried to either side at most; 0: its frame only",
+    )
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,14 @@ class Segmentation:
         subject: who was chosen, for the record (frame, box, people there, ...).
         weights: names of the networks used, as in the registry of `mimo.weights`.
         warnings: sentences for the user.
+        corrections: what was corrected by hand, and how far it was carried, one entry a frame.
     """
 
     masks: Iterator[FrameMask]
     subject: dict[str, Any]
     weights: list[str]
     warnings: list[str] = field(default_factory=list)
+    corrections: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Backend(Protocol):

@@ -1,0 +1,135 @@
+"""What a click on a frame means for its mask: the thing of one colour around it, as far as its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import dijkstra
+
+from mimo.corrections import NOT_PERSON, PERSON, UNTOUCHED, Click
+
+_REACH = 0.3  # of a click, in longest sides of the person's box
+_REACH_ALONE = 0.2  # the same where no person is known, in shorter sides of the frame
+_SIDE = 160  # pixels of the window in which ways are measured
+_STEP = 0.15  # what a pixel of way costs beside the colours it crosses (Lab levels)
+_NEAR = 0.02  # share of the window, nearest by way, whose colours are the thing's
+_FAR = 0.5  # share of it from which on colours are of other things
+_OTHERS = 8  # colours of other things
+_DISC = 0.012  # radius of what a click says at least, in longest sides of the person's box
+
+
+def clicked(image: np.ndarray, mask: np.ndarray, clicks: Iterable[Click]) -> np.ndarray:
+    """Labels of a frame by its clicks; of clicks at one place the last one counts.
+
+    Args:
+        image: uint8 (height, width, 3) RGB.
+        mask: uint8 (height, width), 255 where the person was found, else 0.
+        clicks: all on this frame and inside of it.
+
+    Returns:
+        (height, width) uint8 of `PERSON`, `NOT_PERSON` and `UNTOUCHED`.
+    """
+    _, _, width, height = cv2.boundingRect(mask)
+    side = max(width, height) or round(min(mask.shape) * _REACH_ALONE / _REACH)
+    labels = np.full(mask.shape, UNTOUCHED, np.uint8)
+    now = mask.copy()
+    for click in clicks:
+        value = PERSON if click.person else NOT_PERSON
+        region = np.zeros(mask.shape, np.uint8)
+        place = (int(click.x), int(click.y))
+        if now[place[1], place[0]] != value:
+            window = _window(place, round(_REACH * side), mask.shape)
+            region[window] = _thing(image[window], now[window] != value, _inside(place, window))
+        cv2.circle(region, place, max(2, round(_DISC * side)), 1, cv2.FILLED)
+        labels[region > 0] = value
+        now[region > 0] = value
+    return labels
+
+
+def _window(place: tuple[int, int], reach: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    x, y = place
+    return (
+        slice(max(0, y - reach), min(shape[0], y + reach + 1)),
+        slice(max(0, x - reach), min(shape[1], x + reach + 1)),
+    )
+
+
+def _inside(place: tuple[int, int], window: tuple[slice, slice]) -> tuple[int, int]:
+    return place[0] - window[1].start, place[1] - window[0].start
+
+
+def _thing(image: np.ndarray, open_to_change: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+    """The thing at a place, uint8 (h, w) 0 or 1, among the pixels that are open to change."""
+    lab = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB)
+    scale = min(1.0, _SIDE / max(lab.shape[:2]))
+    size = (max(2, round(lab.shape[1] * scale)), max(2, round(lab.shape[0] * scale)))
+    small = cv2.resize(lab, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    free = cv2.resize(open_to_change.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    start = (min(int(place[0] * scale), size[0] - 1), min(int(place[1] * scale), size[1] - 1))
+    free[start[1], start[0]] = True
+    way = _ways(cv2.bilateralFilter(small, 5, 20, 3), free, start)
+    reached = np.sort(way[np.isfinite(way)])
+    near = small[
+        way <= reached[int(_NEAR * way.size)] if reached.size > _NEAR * way.size else np.isfinite(way)
+    ]
+    far = small[free & (way > reached[int(_FAR * reached.size)])]
+    alike = _distance(lab, _palette(near, 3))
+    others = _unlike(_palette(far, _OTHERS), near) if len(far) else np.empty((0, 3), np.float32)
+    other = _distance(lab, others) if len(others) else np.full(alike.shape, 30.0, np.float32)
+    closer = cv2.GaussianBlur(other - alike, (0, 0), 1.5) > 0
+    return _part_at(closer & open_to_change, place)
+
+
+def _ways(colours: np.ndarray, free: np.ndarray, start: tuple[int, int]) -> np.ndarray:
+    """Length of the shortest way from the start to each free pixel, by the colours it crosses."""
+    height, width = free.shape
+    index = np.arange(height * width).reshape(height, width)
+    rows, columns, costs = [], [], []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        a = (slice(0, height - down), slice(max(0, -right), width - max(0, right)))
+        b = (slice(down, height), slice(max(0, right), width - max(0, -right)))
+        open_ = free[a] & free[b]
+        cost = np.linalg.norm(colours[a] - colours[b], axis=2) + _STEP * np.hypot(down, right)
+        rows.append(index[a][open_])
+        columns.append(index[b][open_])
+        costs.append(cost[open_])
+    graph = coo_matrix(
+        (np.concatenate(costs), (np.concatenate(rows), np.concatenate(columns))), shape=(index.size,) * 2
+    ).tocsr()
+    return dijkstra(graph, directed=False, indices=start[1] * width + start[0]).reshape(height, width)
+
+
+def _palette(colours: np.ndarray, count: int) -> np.ndarray:
+    """Some typical colours, (count, 3) float32."""
+    count = min(count, len(colours))
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
+    cv2.setRNGSeed(0)
+    best = np.zeros((0,), np.int32)
+    return cv2.kmeans(colours.astype(np.float32), count, best, criteria, 1, cv2.KMEANS_PP_CENTERS)[2]
+
+
+def _unlike(palette: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Colours of a palette that are not those of the thing itself."""
+    own = _palette(colours, 3)
+    spread = 8.0 + colours.std(axis=0).max()
+    distance = np.linalg.norm(palette[:, None] - own[None], axis=2).min(axis=1)
+    return palette[distance > spread]
+
+
+def _distance(lab: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Distance of each pixel's colour to the nearest of a palette, (h, w) float32."""
+    pixels = lab.astype(np.float32)
+    distances = [np.linalg.norm(pixels - colour, axis=2) for colour in palette]
+    return np.min(distances, axis=0).astype(np.float32)
+
+
+def _part_at(region: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+    """The connected part of a region around a place, without holes, uint8 0 or 1."""
+    solid = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    solid[place[1], place[0]] = 1
+    _, parts = cv2.connectedComponents(solid, connectivity=8)
+    part = (parts == parts[place[1], place[0]]).astype(np.uint8)
+    return cv2.morphologyEx(part, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
