@@ -13,6 +13,16 @@ _SIGNS = "=;,"
 """Signs that separate: they cannot stand in names of members, nor of characters that are cast."""
 
 
+def check_name(name: str) -> None:
+    """Check that a member or a character can stand in a cast.
+
+    Raises:
+        Rejected: the name is empty, or holds a sign that separates, or a slash.
+    """
+    if not name or any(sign in name for sign in _SIGNS + "/"):
+        raise Rejected(f"'{name}' cannot stand in a cast: a name without {' '.join(_SIGNS)} and / is needed")
+
+
 @dataclass(frozen=True)
 class Cast:
     """Which character plays which member of a group.
@@ -39,8 +49,8 @@ class Cast:
                 raise Rejected(
                     f"cast '{member}={role}': give MEMBER=CHARACTER, MEMBER={KEEP} or MEMBER={REMOVE}"
                 )
-            if any(sign in member + role for sign in _SIGNS):
-                raise Rejected(f"cast: '{member}', '{role}': names in a cast cannot hold {' '.join(_SIGNS)}")
+            check_name(member)
+            check_name(role)
         members = [member for member, _ in pairs]
         if twice := sorted({member for member in members if members.count(member) > 1}):
             raise Rejected(f"cast: '{twice[0]}' is named twice; a member has one role")

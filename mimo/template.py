@@ -26,6 +26,8 @@ MOTION = "motion"
 STAGED = "staged"
 """`kind` of a motion put into a scene: whoever moves by ``motion.npz`` is not who is seen in ``vid.mp4``."""
 SCENE_MOTION = "scene_motion.npz"
+GROUP = "group"
+"""`kind` in the `pipeline` of a group of several people, see `mimo.group`."""
 VIDEOS = ("vid", "mask", "sdc", "bk", "occ")
 TICKS = 30
 """`time_crop` counts 30ths of a second, whatever the frame rate is."""
@@ -89,6 +91,11 @@ class TemplateConfig(BaseModel):
         """Whether it is a motion put into a scene that is not its own."""
         return self.pipeline is not None and self.pipeline.get("kind") == STAGED
 
+    @property
+    def is_group(self) -> bool:
+        """Whether it is a group's: several people, each with a template of their own."""
+        return self.pipeline is not None and self.pipeline.get("kind") == GROUP
+
     def write(self, path: Path) -> None:
         """Write it whole or not at all; a whole frame rate as an integer, as the reference does."""
         values = self.model_dump(mode="json", exclude_none=True)
@@ -139,6 +146,11 @@ class Template:
         config = TemplateConfig.read(folder / CONFIG)
         if config.is_motion:
             raise Rejected(f"{folder}: a motion without a scene; animate it on white: python -m mimo.animate")
+        if config.is_group:
+            raise Rejected(
+                f"{folder}: a group of several people; say who plays whom: python -m mimo.synthesis.cast "
+                f"--group {folder}, or use the template of one of them"
+            )
         videos = open_videos(folder, optional=("occ",) if config.pipeline else ("occ", "mask"))
         check_alike(folder, videos, exactly=config.pipeline is not None)
         template = cls(folder, config, videos)

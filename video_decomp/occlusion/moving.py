@@ -10,6 +10,7 @@ from video_decomp.occlusion.outline import connected_to
 
 LEVEL = 24.0
 BINS = 12
+COLOURS = BINS**3
 COMMON = 0.015
 
 
@@ -42,10 +43,19 @@ def coloured_like(frame: np.ndarray, sample: np.ndarray) -> np.ndarray:
     Returns:
         (h, w) bool.
     """
-    bins = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB).astype(np.int64) * BINS // 256
-    codes = (bins[..., 0] * BINS + bins[..., 1]) * BINS + bins[..., 2]
-    histogram = np.bincount(codes[sample], minlength=BINS**3)
+    codes = colour_codes(frame)
+    histogram = np.bincount(codes[sample], minlength=COLOURS)
     return (histogram > max(0.0, COMMON * float(histogram.max())))[codes]
+
+
+def colour_codes(frame: np.ndarray) -> np.ndarray:
+    """Number of each pixel's colour, in `BINS` steps of each channel of CIE Lab: (h, w) int64, < `COLOURS`.
+
+    Args:
+        frame: (h, w, 3) uint8 RGB.
+    """
+    bins = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB).astype(np.int64) * BINS // 256
+    return np.asarray((bins[..., 0] * BINS + bins[..., 1]) * BINS + bins[..., 2])
 
 
 def moving_thing(difference: np.ndarray, hidden: np.ndarray, person: np.ndarray) -> np.ndarray:
