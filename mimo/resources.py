@@ -160,7 +160,7 @@ def demand(stage: str, backend: str, settings: StageSettings, clip: Clip, attemp
     margins, on_gpu = table().margins, uses_gpu(settings)
     row = table().row(stage, backend, on_gpu)
     own = settings.resources()
-    minutes = margins.seconds * row.seconds.of(clip) * settings.effort() * attempt / 60
+    minutes = margins.seconds * expected_seconds(stage, backend, settings, clip) * attempt / 60
     memory = own.get("mem_mb", margins.mem * row.mem_mb.of(clip)) + margins.mem_beside
     gpu_memory = own.get("gpu_mem_mb", margins.gpu_mem * row.gpu_mem_mb.of(clip)) if on_gpu else 0
     return Demand(
@@ -170,6 +170,11 @@ def demand(stage: str, backend: str, settings: StageSettings, clip: Clip, attemp
         gpu=int(on_gpu),
         gpu_mem_mb=_rounded(gpu_memory),
     )
+
+
+def expected_seconds(stage: str, backend: str, settings: StageSettings, clip: Clip) -> float:
+    """What a job takes from start to end, as measured, without a margin; see `demand`."""
+    return table().row(stage, backend, uses_gpu(settings)).seconds.of(clip) * settings.effort()
 
 
 def _rounded(megabytes: float) -> int:
