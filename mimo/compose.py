@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mimo.composition.layers import Layer, PersonLayer
 from mimo.composition.matte import ColourMatch, person_matte
 from mimo.composition.regions import Box, Clip, Padding, crop, square_padding
 from mimo.composition.scenes import Scene
@@ -38,6 +39,8 @@ BORDER_CASES = (
 
 # (case, height, width) → (height, width) float32 in [0, 1].
 MaskSource = Callable[[str, int, int], np.ndarray]
+# Synthesised square, its clip, the frame's scene, the clip's colours → float array of the whole frame.
+Compose = Callable[[np.ndarray, Clip, Scene, ColourMatch], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,20 @@ class Compositor:
         Yields:
             uint8 (H, W, 3).
         """
+        return map(_to_bytes, self._blended(video, scenes, self._compose))
+
+    def layers(self, video: Iterable[np.ndarray], scenes: Iterable[Scene]) -> Iterator[PersonLayer]:
+        """The person of each frame, cut out of it; arguments as for `frames`.
+
+        They hide the person nowhere: what stands in front is left to `mimo.composition.layers.composite`.
+        """
+        assert self.mode == "improved", "only the improved mode knows the person's outline"
+        return map(_as_layer, self._blended(video, scenes, self._cut_out))
+
+    def _blended(
+        self, video: Iterable[np.ndarray], scenes: Iterable[Scene], compose: Compose
+    ) -> Iterator[np.ndarray]:
+        """What `compose` makes of each frame; where clips share frames, one passes into the next."""
         source, rest = iter(video), iter(scenes)
         scene: dict[int, Scene] = {}
         result: dict[int, np.ndarray] = {}
@@ -81,14 +98,14 @@ class Compositor:
                 while read <= i:
                     scene[read] = next(rest)
                     read += 1
-                new = self._compose(next(source), clip, scene[i], match)
+                new = compose(next(source), clip, scene[i], match)
                 if i in result:
                     steps = self.overlap if self.mode == "reference" else shared
                     weight = (i - clip.first + 1) / (steps + 1)
                     new = result[i] * (1 - weight) + new * weight
                 result[i] = new.astype(np.uint8) if self.mode == "reference" else new
                 while done <= min(i, needed_later - 1):
-                    yield _to_bytes(result.pop(done))
+                    yield result.pop(done)
                     del scene[done]
                     done += 1
 
@@ -100,6 +117,13 @@ class Compositor:
         if self.mode == "reference":
             return compose_reference(image, clip.box, scene, self.masks or feathered_mask)
         return compose_improved(image, clip.box, scene, match if self.match_colours else None)
+
+    def _cut_out(self, image: np.ndarray, clip: Clip, scene: Scene, match: ColourMatch) -> np.ndarray:
+        """The person alone: float32 (H, W, 4), colours multiplied by the opacity, which goes to 255 too."""
+        result = np.zeros((*scene.background.shape[:2], 4), np.float32)
+        inner, matte, area = person_in_box(image, clip.box, scene, match if self.match_colours else None)
+        result[area] = np.dstack([inner * matte[:, :, None], 255 * matte])
+        return result
 
 
 def compose_reference(image: np.ndarray, box: Box, scene: Scene, masks: MaskSource) -> np.ndarray:
@@ -133,13 +157,30 @@ def compose_reference(image: np.ndarray, box: Box, scene: Scene, masks: MaskSour
 
 
 def compose_improved(image: np.ndarray, box: Box, scene: Scene, match: ColourMatch | None) -> np.ndarray:
-    """One frame with the person cut out by a soft matte; arguments as for `compose_reference`.
+    """One frame with the person cut out by a soft matte; arguments as for `person_in_box`."""
+    result = scene.background.astype(np.float32)
+    inner, matte, area = person_in_box(image, box, scene, match)
+    result[area] += (inner - result[area]) * matte[:, :, None]
+    if scene.occlusion is not None:
+        front = scene.occlusion[:, :, None] / np.float32(255)
+        result += (scene.video - result) * front
+    return result
+
+
+def person_in_box(
+    image: np.ndarray, box: Box, scene: Scene, match: ColourMatch | None
+) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
+    """The synthesised picture in its box, and which of it is the person.
 
     Args:
+        image, box, scene: as for `compose_reference`; the scene with its motion code.
         match: colour correction of the clip, updated by this frame; None for none.
+
+    Returns:
+        Colours float32 (h, w, 3), 0 to 255; opacity of the person float32 (h, w); rows and columns of the
+        frame where they belong.
     """
     assert scene.sdc is not None, "the improved mode needs the motion code"
-    result = scene.background.astype(np.float32)
     behind = crop(scene.background, box)
     padding = square_padding(*behind.shape[:2])
     side = behind.shape[0] + padding.top + padding.bottom
@@ -150,12 +191,7 @@ def compose_improved(image: np.ndarray, box: Box, scene: Scene, match: ColourMat
     matte *= feathered_mask(border_case(box, *scene.background.shape[1::-1]), *behind.shape[:2])
     if match is not None:
         inner = match.apply(inner, behind, matte)
-    area = np.s_[box.y0 : box.y0 + behind.shape[0], box.x0 : box.x0 + behind.shape[1]]
-    result[area] += (inner - result[area]) * matte[:, :, None]
-    if scene.occlusion is not None:
-        front = scene.occlusion[:, :, None] / np.float32(255)
-        result += (scene.video - result) * front
-    return result
+    return inner, matte, np.s_[box.y0 : box.y0 + behind.shape[0], box.x0 : box.x0 + behind.shape[1]]
 
 
 def border_case(box: Box, width: int, height: int) -> str:
@@ -216,3 +252,12 @@ def _unpadded(image: np.ndarray, padding: Padding) -> np.ndarray:
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:
     return image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 255)).astype(np.uint8)
+
+
+def _as_layer(image: np.ndarray) -> PersonLayer:
+    """The part of a cut-out frame (see `Compositor._cut_out`) that shows anything."""
+    left, top, width, height = cv2.boundingRect((image[:, :, 3] > 0).astype(np.uint8))
+    if not width:
+        return PersonLayer()
+    part = image[top : top + height, left : left + width]
+    return PersonLayer(Layer(left, top, part[:, :, :3], part[:, :, 3] / 255))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -21,8 +21,9 @@ from pydantic import Field
 from mimo.character import Character
 from mimo.compose import Compositor
 from mimo.composition.excerpts import clips_within, in_places, places, settled
+from mimo.composition.layers import PersonLayer
 from mimo.composition.regions import Clip, crop, crop_picture, frame_box, pad_square, plan_clips
-from mimo.composition.scenes import scenes
+from mimo.composition.scenes import Scene, scenes
 from mimo.diffusion.memory import GIB, MODES, Choice, Plan, Work, main_memory_mb, needed, plan
 from mimo.diffusion.presets import ApproximationSettings
 from mimo.stage import Rejected, progress
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from mimo.diffusion.sampling import Sampling
     from mimo.pipeline import MimoPipeline
 
+
+Made = TypeVar("Made")
 
 WEIGHTS = "mimo"
 """The published files' folder in the weights registry."""
@@ -124,6 +127,30 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
         Rejected: the libraries or weights are missing or damaged, there is no body in the motion code, or the
             GPU's memory does not suffice.
     """
+    return _made(job, settings, Compositor.frames)
+
+
+def layers(job: Job, settings: Settings) -> Iterator[PersonLayer]:
+    """The character alone, frame by frame; see `mimo.synthesis.interface`.
+
+    Its outline is that of the improved composition, also where the settings ask for the reference's, which
+    knows only boxes. A shadow that the networks drew is part of the person.
+
+    Raises:
+        Rejected: as `synthesise`.
+    """
+    if settings.composition != "improved":
+        job.warnings.append("the character was cut out with composition: improved; a box has no outline")
+    settings = settings.model_copy(update={"composition": "improved"})
+    return _made(job, settings, Compositor.layers)
+
+
+def _made(
+    job: Job,
+    settings: Settings,
+    compose: Callable[[Compositor, Iterator[np.ndarray], Iterator[Scene]], Iterator[Made]],
+) -> Iterator[Made]:
+    """The job's frames, put together by a method of the compositor."""
     template = job.template
     improved = settings.composition == "improved"
     pictures = progress(template.frames("sdc"), "boxes", len(template.frame_numbers))
@@ -140,12 +167,12 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
     sampling = replace(sampling, sequential_guidance=sizing.plan.mode.separate_rows)
     job.weights += registry().folders[WEIGHTS]
     latents = _denoised(job, settings, sizing, pipeline, clips, sampling, chosen)
-    compositor = Compositor(clips_within(clips, frames), mode=settings.composition)
-    composed = compositor.frames(
+    composed = compose(
+        Compositor(clips_within(clips, frames), mode=settings.composition),
         _decoded(job, settings, sizing, pipeline, latents[:, :, chosen.own]),
         scenes(template, frames, with_sdc=improved),
     )
-    return (picture for number, picture in zip(frames, composed, strict=True) if number in job.frames)
+    return (one for number, one in zip(frames, composed, strict=True) if number in job.frames)
 
 
 def _excerpt(settings: Settings, clips: list[Clip], frames: range) -> tuple[Sampling, Excerpt]:
