@@ -94,10 +94,9 @@ class Figure:
         topology = self.body.topology
         return np.asarray(topology.parts[self.sample] == topology.part_names.index("foot"))
 
-    @cached_property
-    def sole(self) -> float:
-        """z of the soles at rest."""
-        return float(min(self.foot_vertices(side)[:, 2].min() for side in SIDES))
+    def sole(self, side: str) -> float:
+        """z of a foot's sole at rest; of bodies with clothes, those of both feet may differ a little."""
+        return float(self.foot_vertices(side)[:, 2].min())
 
     def foot_vertices(self, side: str) -> np.ndarray:
         """(N, 3) a foot's vertices at rest."""
@@ -113,11 +112,11 @@ class Figure:
         heel = foot[foot[:, 1] > back - HEEL * (back - front)]
         heel = heel[heel[:, 2] < heel[:, 2].min() + 0.01].mean(0)
         toes = self.heads[list(self.rig.limbs[f"{side}_toe"])].mean(0)
-        return np.array([[heel[0], heel[1], self.sole], toes])
+        return np.array([[heel[0], heel[1], self.sole(side)], toes])
 
     def clearance(self, side: str) -> np.ndarray:
         """(2,) metres of `contacts` above the ground when they touch it."""
-        return np.asarray(self.contacts(side)[:, 2] - self.sole)
+        return np.asarray(self.contacts(side)[:, 2] - self.sole(side))
 
     def foot_points(self, poses: Poses, places: np.ndarray, side: str) -> np.ndarray:
         """(T, 2, 3) heel and ball of a foot in the world, z = 0 where they touch the ground."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,11 @@ class Motion:
         }
         with whole_file(Path(path)) as part, part.open("wb") as file:
             np.savez_compressed(file, **values)  # type: ignore[arg-type]
+
+    def taken(self, frames: np.ndarray | slice) -> Motion:
+        """The same person in some of the frames, in any order."""
+        over_time = ("rotations", "root_rotation", "translation", "confidence", "visible")
+        return replace(self, **{name: getattr(self, name)[frames] for name in over_time})
 
     @cached_property
     def body(self) -> BodyModel:

@@ -34,6 +34,7 @@ class Stance:
         touches: (stop - start, 2) bool, heel and ball on the ground; at least one is.
         anchors: (2, 2) metres, where heel and ball stand (x, y); exactly the foot's length apart.
         flat: frames of the stance, counted from `start`, in which both touch; may be empty.
+        height: metres, z of the ground under the foot.
     """
 
     start: int
@@ -41,6 +42,7 @@ class Stance:
     touches: np.ndarray
     anchors: np.ndarray
     flat: np.ndarray
+    height: float = 0.0
 
 
 def ground_height(lowest: np.ndarray) -> float:

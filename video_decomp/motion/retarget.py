@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mimo.body.figure import Figure, Poses
+from mimo.body.limbs import shortest
 from mimo.body.model import BodyModel, Topology
 from mimo.body.rig import FINGERS, SIDES
 from video_decomp.motion.interface import SkeletonMotion, leg_length
@@ -74,20 +75,6 @@ def _snapped(direction: np.ndarray) -> np.ndarray:
 def _upright(up: np.ndarray) -> np.ndarray:
     """Rotation that brings a vertical to z."""
     return shortest(np.asarray(up, float), np.array([0.0, 0.0, 1.0]))
-
-
-def shortest(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Rotation (..., 3, 3) on the shortest way from one direction (..., 3) to another."""
-    first = first / np.linalg.norm(first, axis=-1, keepdims=True)
-    second = second / np.linalg.norm(second, axis=-1, keepdims=True)
-    axis = np.cross(first, second)
-    sine, cosine = np.linalg.norm(axis, axis=-1), (first * second).sum(-1)
-    # Opposite directions: any axis across will do.
-    other = np.cross(first, np.where(np.abs(first[..., :1]) < 0.9, [1.0, 0, 0], [0, 1.0, 0]))
-    axis = np.where((sine < 1e-8)[..., None], other, axis)
-    axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = np.arctan2(sine, cosine)[..., None]
-    return Rotation.from_rotvec((axis * angle).reshape(-1, 3)).as_matrix().reshape(*first.shape, 3)
 
 
 def _alignment(motion: SkeletonMotion, rest: np.ndarray, figure: Figure) -> dict[str, np.ndarray]:
