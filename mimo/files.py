@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
@@ -114,6 +115,46 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         os.close(lock)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary sibling folder to fill, and rename it to `path` when the block ends well.
+
+    A folder that has the name already is replaced: whoever looks sees the old one, none, or the new one, and
+    never a part. What killed writers of this folder left behind is removed.
+
+    Raises:
+        OSError: the disk is full; it names `path`.
+        TakenOver: see `sole_maker`.
+    """
+    start = f".{path.name}.part-"
+    with sole_maker(path):
+        _remove_folders(path.parent, start)
+        part = path.with_name(f"{start}{secrets.token_hex(4)}")
+        part.mkdir()
+        try:
+            yield part
+            for file in part.iterdir():
+                _flush(file)
+            _require_claims()
+            if path.exists():
+                path.rename(path.with_name(f"{start}{secrets.token_hex(4)}"))
+            part.rename(path)
+        except OSError as error:
+            if Path(error.filename or part).is_relative_to(part):
+                error.filename = str(path)
+            raise
+        finally:
+            _remove_folders(path.parent, start)
+
+
+def _remove_folders(parent: Path, start: str) -> None:
+    """Remove folders of which nobody else is the writer."""
+    with os.scandir(parent) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(start)]
+    for name in names:
+        shutil.rmtree(parent / name)
 
 
 def remove(path: Path) -> None:

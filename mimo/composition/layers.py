@@ -67,6 +67,16 @@ class PersonLayer:
     shadow: Layer | None = None
 
 
+def stacked(people: Sequence[PersonLayer]) -> list[Layer]:
+    """Layers of several people from below to above: all shadows, which lie on the ground, then the people.
+
+    Args:
+        people: of one frame, from far to near.
+    """
+    shadows = [one.shadow for one in people if one.shadow is not None]
+    return shadows + [one.person for one in people if one.person is not None]
+
+
 def composite(
     background: np.ndarray,
     people: Sequence[PersonLayer],
@@ -85,15 +95,10 @@ def composite(
         uint8 (H, W, 3), a new array.
     """
     result = background.copy()
-    for one in people:
-        if one.shadow is not None:
-            part = result[one.shadow.area]
-            part[:] = (part * (1 - one.shadow.alpha)[..., None] + 0.5).astype(np.uint8)
-    for one in people:
-        if one.person is not None:
-            part = result[one.person.area]
-            mixed = part * (1 - one.person.alpha)[..., None] + one.person.colour
-            part[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    for layer in stacked(people):
+        part = result[layer.area]
+        mixed = part * (1 - layer.alpha)[..., None] + layer.colour
+        part[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
     if occluder is not None:
         assert video is not None, "what stands in front is seen in the video"
         _put_back(result, video, occluder)
