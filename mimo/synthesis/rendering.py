@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -148,18 +149,33 @@ def rate(template: Template) -> Fraction:
 
 def _rendered(job: Job, backend: ModuleType, settings: StageSettings) -> Iterator[np.ndarray]:
     """A job's frames, exactly as many as it asks for; with the last one, the time they took is noted."""
+    yield from timed(lambda: backend.synthesise(job, settings), len(job.frames), job.metrics)
+
+
+def timed(
+    make: Callable[[], Iterator[np.ndarray]], total: int, metrics: dict[str, Any]
+) -> Iterator[np.ndarray]:
+    """Frames of even size, with progress; with the last one, the time that they took is noted.
+
+    Args:
+        make: gives the frames.
+        total: how many there must be.
+        metrics: where ``frames``, ``seconds_per_frame`` and ``cpu_seconds_per_frame`` are put.
+
+    Raises:
+        RuntimeError: there are more or fewer.
+    """
     started, processor = time.perf_counter(), time.process_time()
-    made = backend.synthesise(job, settings)
     count = 0
-    for frame in progress(_even(made), "synthesis", len(job.frames)):
+    for frame in progress(_even(make()), "synthesis", total):
         count += 1
-        if count == len(job.frames):
-            job.metrics["frames"] = count
-            job.metrics["seconds_per_frame"] = round((time.perf_counter() - started) / count, 4)
-            job.metrics["cpu_seconds_per_frame"] = round((time.process_time() - processor) / count, 4)
+        if count == total:
+            metrics["frames"] = count
+            metrics["seconds_per_frame"] = round((time.perf_counter() - started) / count, 4)
+            metrics["cpu_seconds_per_frame"] = round((time.process_time() - processor) / count, 4)
         yield frame
-    if count != len(job.frames):
-        raise RuntimeError(f"backend {backend_name(backend)} made {count} frames of {len(job.frames)}")
+    if count != total:
+        raise RuntimeError(f"{count} frames were made of {total}")
 
 
 @contextmanager
