@@ -11,7 +11,8 @@ from pathlib import Path
 import av
 
 from mimo.files import write_json
-from mimo.video import local_url
+from mimo.stage import Rejected
+from mimo.untrusted_video import opened
 from mimo.weights import cache_dir
 
 
@@ -42,12 +43,9 @@ def _remembered(path: Path, size: int, time: int, folder: Path) -> float:
 
 def _read(path: Path) -> float:
     try:
-        with av.open(local_url(path), options={"protocol_whitelist": "file,crypto,data"}) as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None:
-                return 0.0
+        with opened(path) as (container, stream):
             if stream.duration and stream.time_base:
                 return float(stream.duration * stream.time_base)
             return (container.duration or 0) / av.time_base
-    except av.FFmpegError:
+    except Rejected:
         return 0.0

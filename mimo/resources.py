@@ -19,7 +19,8 @@ import av
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from mimo.stage import StageSettings
+from mimo.stage import Rejected, StageSettings
+from mimo.untrusted_video import opened
 
 TABLE = Path(__file__).with_name("resources.yaml")
 UNKNOWN_STAGE = "other"
@@ -198,7 +199,7 @@ def clip_of_template(folder: Path, waits_for: Path | None = None) -> Clip:
         if path.is_file():
             try:
                 return read(str(path), path.stat().st_mtime_ns)[0]
-            except (ValueError, KeyError, TypeError, OSError):
+            except (Rejected, ValueError, KeyError, TypeError, OSError):
                 return USUAL
     raise FileNotFoundError(errno.ENOENT, "no clip yet", str(waits_for or video))
 
@@ -215,9 +216,7 @@ def clip_of_source(path: Path, settings: StageSettings) -> Clip:
     """
     try:
         clip, fps = _header(str(path), path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        raise
-    except (ValueError, OSError):
+    except Rejected:
         return USUAL
     start, end, most = (getattr(settings, key, None) for key in ("start", "end", "max_seconds"))
     seconds = min(clip.frames / fps, math.inf if end is None else end) - (start or 0)
@@ -235,10 +234,7 @@ def _recorded(path: str, changed: int) -> tuple[Clip, float]:
 @cache
 def _header(path: str, changed: int) -> tuple[Clip, float]:
     """The clip and frame rate that a video's header promises, as of the time it changed."""
-    with av.open(path) as container:
-        stream = next(iter(container.streams.video), None)
-        if stream is None:
-            raise ValueError(f"{path}: no video")
+    with opened(Path(path)) as (container, stream):
         fps = float(stream.average_rate or stream.base_rate or 30)
         frames = stream.frames or round((container.duration or 0) / av.time_base * fps)
         return Clip(max(frames, 1), stream.width, stream.height), fps

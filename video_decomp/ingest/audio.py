@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import ffmpeg
 
+from mimo.untrusted_video import GUARDED
 from mimo.video import command, local_url
 from video_decomp.ingest.source import Source
 
@@ -36,7 +37,7 @@ def extract(source: Source, begin: Fraction, duration: Fraction, path: Path) -> 
     assert source.audio
     start, length = f"{float(begin):.6f}", f"{float(duration):.6f}"
     # -copyts keeps the clock that the frames are timed by.
-    stream = ffmpeg.input(local_url(source.path), copyts=None)[str(source.audio.index)]
+    stream = ffmpeg.input(local_url(source.path), copyts=None, **GUARDED)[str(source.audio.index)]
     stream = stream.filter("atrim", start=start, end=f"{float(begin + duration):.6f}")
     stream = stream.filter("asetpts", f"PTS-({start})/TB")
     stream = stream.filter("aresample", **{"async": 1, "first_pts": 0}).filter("atrim", end=length)

@@ -14,7 +14,8 @@ from av.container import InputContainer
 from av.filter import Graph
 from av.video.stream import VideoStream
 
-from video_decomp.ingest.source import Source, opened
+from mimo.untrusted_video import opened
+from video_decomp.ingest.source import Source
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,16 +10,12 @@ import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
-from av.video.stream import VideoStream
 
 from mimo.stage import Rejected
-from mimo.video import DECODER_THREADS, local_url
+from mimo.untrusted_video import opened
 
 STANDARD_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)]
 STANDARD_RATES += [Fraction(n * 1000, 1001) for n in (15, 24, 30, 48, 60, 120)]
-# Containers that ffmpeg also opens as "video", and what they are to a person.
-NO_VIDEO = {"image2": "a still picture", "tty": "a text file", "ico": "a still picture"}
 # A file of these seconds less than it promises was cut off.
 MISSING_SECONDS = 0.5
 LONG_GAP_SECONDS = 5
@@ -84,38 +78,6 @@ class Source:
         if not len(self.times):
             return self.frames / self.rate
         return int(self.times[-1] - self.times[0]) * self.time_base + 1 / self.rate
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its video stream (not a cover picture) for decoding.
-
-    Raises:
-        Rejected: the file is missing, not media, or has no moving pictures.
-    """
-    if not path.is_file():
-        raise Rejected(f"{path}: no such file; check the path")
-    try:
-        container = av.open(local_url(path), options={"protocol_whitelist": "file,crypto,data"})
-    except av.PermissionError:
-        raise Rejected(f"{path}: may not be read; change its permissions") from None
-    except av.FFmpegError as error:
-        raise Rejected(
-            f"{path}: cannot be opened as a video ({error.strerror}); it is damaged, "
-            "cut off before its index or no video; export it again, such as to MP4"
-        ) from None
-    with container:
-        kind = container.format.name
-        if kind in NO_VIDEO or kind.endswith("_pipe"):
-            raise Rejected(f"{path}: is {NO_VIDEO.get(kind, 'a still picture')}, not a video; give a video")
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise Rejected(f"{path}: holds no moving pictures, only sound or other data; give a video")
-        if stream.codec_context is None or not stream.width or not stream.height:
-            raise Rejected(f"{path}: its pictures cannot be decoded; export it again, such as to H.264")
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = DECODER_THREADS
-        yield container, stream
 
 
 def scan(path: Path) -> Source:
