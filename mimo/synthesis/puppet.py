@@ -72,7 +72,7 @@ def layers(job: Job, settings: Settings) -> Iterator[PersonLayer]:
     """
     template = job.template
     motion = _motion(template)
-    has_scene = "mask" in template.videos
+    has_scene = "mask" in template.videos and not template.plain
     if not has_scene:
         settings = settings.model_copy(update={"relight": 0.0, "tone": 0.0, "sharpness": "picture"})
     job.weights.append(WEIGHTS)

@@ -131,12 +131,6 @@ class _Table:
         self.places[frame] += np.float32(share) * (place - self.places[frame])
 
 
-def excerpt(motion: Motion, start: int, stop: int) -> Motion:
-    """Frames `start` to `stop` of a motion."""
-    names = ("rotations", "root_rotation", "translation", "confidence", "visible")
-    return replace(motion, **{name: getattr(motion, name)[start:stop] for name in names})
-
-
 def between(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     """Rotations (N, 3), axis-angle, a share of the way from one to another."""
     start = Rotation.from_rotvec(first)

@@ -11,7 +11,7 @@ from mimo.video import VideoReader
 from video_decomp.pose.interface import Estimate
 from video_decomp.pose.render import Coverage, motion_code
 from video_decomp.pose.unseen import read_drawing
-from video_decomp.segments.blending import Joined, excerpt, joined_motion
+from video_decomp.segments.blending import Joined, joined_motion
 from video_decomp.segments.joining import join_command
 from video_decomp.segments.records import read_records, write_joined
 from video_decomp.segments.splice import Makes, Segments, splice
@@ -49,7 +49,7 @@ def _drawn(segments: Segments, joined: Joined) -> Makes:
                 hands[own.start : own.stop] = shown[own.start - first : own.stop - first]
 
     def make(start: int, stop: int) -> Iterator[np.ndarray]:
-        part = excerpt(joined.motion, start, stop)
+        part = joined.motion.taken(slice(start, stop))
         estimate = Estimate(part, colours=colours, hands=None if hands is None else hands[start:stop])
         return motion_code(estimate, masks.frames(start, stop), Coverage())
 
