@@ -60,6 +60,7 @@ class Configuration(StageSettings):
     inpainting: dict[str, Any] = Field({}, description="backend and settings of the stage")
     template: dict[str, Any] = Field({}, description="settings of the stage")
     motion: dict[str, Any] = Field({}, description="settings of the stage")
+    staging: dict[str, Any] = Field({}, description="settings of the stage")
     character: dict[str, Any] = Field({}, description="backend and settings of the stage")
     synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")
 
