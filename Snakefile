@@ -36,5 +36,5 @@ rule all:
     input:
         # Every file, not only the last ones: a deleted intermediate is then noticed and made again.
         rules.templates.input,
-        every(rules.character.output, character=project.used_characters),
+        every(rules.character.output, character=project.results.characters),
         results(),

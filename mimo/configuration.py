@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field
 
+from mimo.matrix import DEFAULT_FILE, Pair
 from mimo.segments import SegmentSettings
 from mimo.stage import Rejected, StageSettings
 from mimo.storage.addresses import address, local_folder
@@ -18,11 +19,15 @@ Folder = Annotated[Path, BeforeValidator(local_folder)]
 """A folder here, or ``s3://BUCKET/FOLDER`` with local copies (see `mimo.storage.addresses`)."""
 
 
-class Pair(StageSettings):
-    """One result to make."""
+class AlphaSettings(StageSettings):
+    """Results for compositors: the character alone, its shadow, and what is in front of it cut out."""
 
-    template: str
-    character: str
+    format: Literal["prores", "vp9", "png"] | None = Field(
+        "prores", description="a file beside the result: .mov, .webm, or a folder of pictures; null: none"
+    )
+    of: Literal["transparent", "all"] = Field(
+        "transparent", description="which results have one: those without a scene, or all"
+    )
 
 
 class Configuration(StageSettings):
@@ -30,7 +35,11 @@ class Configuration(StageSettings):
 
     videos: Folder = Field(Path("videos"), description="folder of driving videos")
     motions: Folder = Field(Path("motions"), description="folder of files with 3D motion")
+    scenes: Folder = Field(Path("scenes"), description="folder of scenes: pictures and videos")
     characters: Folder = Field(Path("characters"), description="folder of character pictures")
+    corrections: Path = Field(
+        Path("corrections"), description="folder of corrections of masks: a folder for each video"
+    )
     templates: Folder = Field(
         Path("templates"), description="folder of templates, made or dropped in by hand"
     )
@@ -39,7 +48,15 @@ class Configuration(StageSettings):
     logs: Path = Field(Path("logs"), description="folder of logs and resource measurements")
     weights: list[Path] = Field([], description="folders with model files you have already; used in place")
     exclude: list[str] = Field([], description="names of videos, templates and characters to leave out")
-    pairs: list[Pair] | None = Field(None, description="results to make (default: every template, character)")
+    jobs: Path | list[dict[str, Any]] = Field(
+        DEFAULT_FILE,
+        description="results to make: a table with columns character, motion, scene; or a list of these. "
+        "Without the file: every template with every character",
+    )
+    pairs: list[Pair] | None = Field(None, description="results to make, without scenes, in place of jobs")
+    alpha: AlphaSettings = Field(
+        {}, validate_default=True, description="results for compositors, with transparency"
+    )
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(
         {}, description="settings for single videos or characters: name, stage, key"
     )
@@ -67,8 +84,9 @@ class Configuration(StageSettings):
     @property
     def remote_folders(self) -> set[Path]:
         """Folders on S3-compatible storage, by their local copies (see `mimo.storage.addresses`)."""
-        inputs, made = (self.videos, self.motions, self.characters), (self.templates, self.prepared)
-        return {folder for folder in (*inputs, *made, self.results) if address(folder)}
+        inputs = (self.videos, self.motions, self.scenes, self.characters)
+        made = (self.templates, self.prepared, self.results)
+        return {folder for folder in (*inputs, *made) if address(folder)}
 
 
 def add_configfile_option(parser: argparse.ArgumentParser) -> None:

@@ -6,32 +6,45 @@ The Snakefile, the report and the status table all see the run through `Project`
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
+from mimo import matrix
 from mimo.configuration import Configuration, read_configuration
 from mimo.fingerprint import fingerprint
+from mimo.matrix import Results, Stock
+from mimo.project_checks import check_names, check_settings, check_storage
 from mimo.resources import PICTURE, Clip, Demand, demand
-from mimo.segments import video_of
-from mimo.sources import by_name, check_name, split_by_subject
+from mimo.scene_names import JOINT, Staging
+from mimo.segments import any_of, video_of
+from mimo.side_files import find_side_files, with_side_files
+from mimo.sources import (
+    by_name,
+    dropped_in_templates,
+    members_of,
+    overridden,
+    refuse_reserved_names,
+    refuse_shared_names,
+    split_by_subject,
+)
 from mimo.stage import Rejected, StageSettings, load_backend, parse_settings
 from mimo.stages import STAGES, main_module, settings_class
 from mimo.storage.addresses import shown
-from mimo.storage.bucket import files_in, folders_in, is_there
-from mimo.storage.copies import bring
-from mimo.template import CONFIG, TemplateConfig
+from mimo.storage.bucket import files_in
 from mimo.weight_sources.digests import content_digests
 from mimo.weight_sources.needs import Needs, digests, needs
-from mimo.weights import use_folders
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"}
 VIDEO_SUFFIXES |= {".wmv", ".flv", ".3gp", ".ogv", ".mxf"}
 MOTION_SUFFIXES = {".npz", ".bvh", ".txt", ".json", ".pkl"}
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+Kind = Literal["video", "motion", "staged", "group", "template"]
+"""What a template is made of: a driving video, a file with 3D motion, a motion and a scene, several people of
+a video; or nothing here, when it was dropped in by hand."""
 
 Question = TypeVar("Question", bound=Callable[..., Any])
 
@@ -44,8 +57,8 @@ def _once(question: Question) -> Question:
 
     @wraps(question)
     def answer(project: Project, stage: str, name: str = "") -> Any:
-        video = video_of(name)
-        key = (question.__name__, stage, video if video in project.config.overrides else "")
+        own = tuple(one for one in _owners(name) if one in project.config.overrides)
+        key = (question.__name__, stage, name if own else "")
         if key not in project._answers:
             project._answers[key] = question(project, *key[1:])
         return project._answers[key]
@@ -53,25 +66,43 @@ def _once(question: Question) -> Question:
     return cast(Question, answer)
 
 
+def _owners(name: str) -> tuple[str, ...]:
+    """Names whose settings hold for a name, those that win last.
+
+    A segment has those of its video; a motion put into a scene those of the scene, the motion and its own.
+    """
+    video = video_of(name)
+    if JOINT not in video:
+        return (video,)
+    staging = Staging.named(video)
+    return (staging.scene, staging.motion, video)
+
+
 @dataclass(frozen=True)
 class Project:
     """What a run works on.
 
     Attributes:
-        config: the configuration.
+        config: the configuration; its `overrides` with what stands in side files (`mimo.side_files`).
         videos: driving videos by name (the file's name without its suffix), in name order.
         characters: character pictures by name, in name order.
-        templates: names of all templates: one a video, one a motion, then those dropped in by hand.
-        pairs: (template, character) of each result to make.
         motions: files with 3D motion by name, in name order.
+        scenes: pictures and videos to put motions into by name, in name order.
+        groups: of videos with several people: members, and the template of each.
+        dropped_in: templates that nothing here makes: they are used as they are.
+        results: what is made of all this.
+        side_files: by the name that they are for.
     """
 
     config: Configuration
-    videos: dict[str, Path]
-    characters: dict[str, Path]
-    templates: list[str]
-    pairs: list[tuple[str, str]]
+    videos: dict[str, Path] = field(default_factory=dict)
+    characters: dict[str, Path] = field(default_factory=dict)
     motions: dict[str, Path] = field(default_factory=dict)
+    scenes: dict[str, Path] = field(default_factory=dict)
+    groups: dict[str, dict[str, str]] = field(default_factory=dict)
+    dropped_in: list[str] = field(default_factory=list)
+    results: Results = field(default_factory=Results)
+    side_files: dict[str, list[Path]] = field(default_factory=dict)
     _answers: dict[tuple[str, str, str], Any] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
@@ -85,24 +116,40 @@ class Project:
             Rejected: the configuration or a file name cannot be used; one line says what and what to do.
         """
         config = parse_settings(Configuration, values, "config.yaml")
-        if config.segments.length is not None and config.remote_folders:
-            raise Rejected("config.yaml: segments: length: cannot be used with folders on s3://")
-        videos = by_name(config.videos, VIDEO_SUFFIXES, config.exclude)
-        characters = by_name(config.characters, PICTURE_SUFFIXES, config.exclude)
-        videos, overrides = split_by_subject(videos, config.overrides, config.subjects, config.exclude)
+        check_storage(config)
+        exclude = config.exclude
+        sources = by_name(config.videos, VIDEO_SUFFIXES, exclude)
+        characters = by_name(config.characters, PICTURE_SUFFIXES, exclude)
+        motions = by_name(config.motions, MOTION_SUFFIXES, exclude)
+        scenes = by_name(config.scenes, VIDEO_SUFFIXES | PICTURE_SUFFIXES, exclude)
+        refuse_reserved_names(scenes)
+        side_files = find_side_files(
+            {
+                config.videos: sources,
+                config.characters: characters,
+                config.motions: motions,
+                config.scenes: scenes,
+            },
+            exclude,
+        )
+        overrides = with_side_files(config.overrides, side_files)
+        videos, overrides = split_by_subject(sources, overrides, config.subjects, exclude)
         config = config.model_copy(update={"overrides": overrides})
-        motions = by_name(config.motions, MOTION_SUFFIXES, config.exclude)
-        if both := sorted(videos.keys() & motions.keys()):
-            raise Rejected(f"{videos[both[0]]} and {motions[both[0]]} would share a name; rename one of them")
-        templates = [*videos, *motions, *_dropped_in(config, videos | motions)]
-        if not templates:
+        groups = members_of(config.subjects, videos, exclude)
+        group_sources = {name: sources[name] for name in groups}
+        refuse_shared_names(videos, group_sources, motions, scenes)
+        made_of = videos | group_sources | motions
+        dropped_in = dropped_in_templates(config.templates, made_of, exclude)
+        refuse_shared_names(scenes, {name: config.templates / name for name in dropped_in})
+        project = cls(config, videos, characters, motions, scenes, groups, dropped_in, side_files=side_files)
+        if not project.templates:
             raise Rejected(
                 f"no driving video in {shown(config.videos)}/, no motion in {shown(config.motions)}/ and no "
                 f"template in {shown(config.templates)}/"
             )
-        pairs = _pairs(config, templates, characters)
-        project = cls(config, videos, characters, templates, pairs, motions)
-        project._check_settings()
+        project = replace(project, results=project._wanted())
+        check_names(project)
+        check_settings(project)
         return project
 
     @classmethod
@@ -121,35 +168,49 @@ class Project:
         Raises:
             Rejected: as `read`.
         """
-        config = parse_settings(Configuration, read_configuration(files), "config.yaml")
-        project = cls(config, {}, {}, [*config.overrides], [])
-        project._check_settings()
+        project = cls(parse_settings(Configuration, read_configuration(files), "config.yaml"))
+        check_settings(project)
         return project
 
     @property
-    def dropped_in(self) -> list[str]:
-        """Templates without a driving video or motion here: they are used as they are."""
-        return [name for name in self.templates if name not in self.videos and name not in self.motions]
+    def templates(self) -> list[str]:
+        """Templates that characters are put into: one a video, one a motion, then those dropped in by hand.
+
+        Motions in scenes are in `results.staged`.
+        """
+        return [*self.videos, *self.motions, *self.dropped_in]
 
     @property
-    def remote_folders(self) -> set[Path]:
-        """Folders on S3-compatible storage, by their local copies (see `mimo.storage.addresses`)."""
-        return self.config.remote_folders
+    def pairs(self) -> list[tuple[str, str]]:
+        """(template, character) of each result with one character."""
+        return self.results.pairs
+
+    def kind(self, template: str) -> Kind:
+        """What a template is made of."""
+        kinds: dict[Kind, Container[str]] = {
+            "video": self.videos,
+            "motion": self.motions,
+            "group": self.groups,
+            "template": self.dropped_in,
+        }
+        return next((kind for kind, names in kinds.items() if template in names), "staged")
 
     @property
-    def used_characters(self) -> list[str]:
-        """Characters that appear in a result, in name order."""
-        return sorted({character for _, character in self.pairs})
+    def staged_pattern(self) -> str:
+        """Regular expression of names of motions in scenes; short, whatever number of them there is."""
+        staged = self.results.staged.values()
+        motions, scenes = ({getattr(one, part): None for one in staged} for part in ("motion", "scene"))
+        return f"(?:{any_of(motions)}){JOINT}(?:{any_of(scenes)})"
 
     @property
     def made_here_pattern(self) -> str:
         """Regular expression of names of templates that the workflow makes of driving videos."""
-        others = "|".join(re.escape(name) for name in [*self.dropped_in, *self.motions])
-        return f"(?!(?:{others})/)[^/]+" if others else "[^/]+"
+        others = any_of([*self.dropped_in, *self.motions, *self.groups])
+        return f"(?!(?:{others}|{self.staged_pattern})/)[^/]+"
 
     def dropped_in_files(self, name: str) -> list[str]:
         """Files of a template dropped in by hand; none for our own: its ``config.json`` has their digests."""
-        if name in self.videos or name in self.motions:
+        if name not in self.dropped_in:
             return []
         folder = self.config.templates / name
         return [str(path) for path in files_in(folder) if path.suffix in (".mp4", ".npz")]
@@ -170,7 +231,7 @@ class Project:
             Rejected: no such backend, an unknown key or a bad value.
         """
         block = self._block(stage, name)
-        where = f"config.yaml: {f'overrides: {name}: ' if name in self.config.overrides else ''}{stage}"
+        where = f"{self.place(stage, name)}{stage}"
         backend = block.pop("backend", None)
         return parse_settings(settings_class(stage, backend, where), block, where)
 
@@ -251,69 +312,38 @@ class Project:
         return used
 
     def _block(self, stage: str, name: str) -> dict[str, Any]:
-        block = getattr(self.config, stage)
-        own = self.config.overrides.get(video_of(name), {}).get(stage, {})
-        if own.get("backend", block.get("backend")) != block.get("backend"):
-            return dict(own)
-        return block | own
+        block = dict(getattr(self.config, stage))
+        for owner in _owners(name):
+            block = overridden(block, self.config.overrides.get(owner, {}).get(stage, {}))
+        return block
 
-    def _check_settings(self) -> None:
-        use_folders(self.config.weights)
-        for stage in STAGES:
-            self.settings(stage)
-        for name, stages in self.config.overrides.items():
-            if name not in self.templates and name not in self.characters and name not in self.config.exclude:
-                raise Rejected(f"config.yaml: overrides: no video, template or character '{name}'")
-            for stage in stages:
-                if stage not in STAGES:
-                    known = ", ".join(STAGES)
-                    raise Rejected(f"config.yaml: overrides: {name}: no stage '{stage}' (known: {known})")
-                self.settings(stage, name)
-        for template in sorted({template for template, _ in self.pairs} & self.videos.keys()):
-            made, needed = (self.settings(stage, template).body_model for stage in ("pose", "synthesis"))
-            if needed not in (None, made):
-                raise Rejected(
-                    f"config.yaml: {template}: pose backend {self.backend('pose', template)} gives a motion "
-                    f"of {made}, synthesis backend {self.backend('synthesis', template)} needs {needed}"
-                    "; change either"
-                )
+    def place(self, stage: str, name: str) -> str:
+        """Where a name's settings of a stage stand, for a message."""
+        owners = [one for one in _owners(name) if stage in self.config.overrides.get(one, {})]
+        beside = [shown(path) for one in owners for path in self.side_files.get(one, [])]
+        if beside:
+            return f"{' and '.join(beside)}: "
+        return f"config.yaml: {f'overrides: {owners[-1]}: ' if owners else ''}"
 
-
-def _dropped_in(config: Configuration, videos: dict[str, Path]) -> list[str]:
-    names = []
-    bring(config.templates, CONFIG)
-    for path in folders_in(config.templates):
-        there = is_there(path / CONFIG, config.templates)
-        if path.name.startswith(".") or path.name in config.exclude or not there:
-            continue
-        if path.name not in videos:
-            check_name(path)
-            names.append(path.name)
-        elif TemplateConfig.read(path / CONFIG).pipeline is None:
-            raise Rejected(
-                f"{path} was not made here, but {videos[path.name]} would be made into it; rename one of them"
-            )
-    return names
-
-
-def _pairs(config: Configuration, templates: list[str], characters: dict[str, Path]) -> list[tuple[str, str]]:
-    if config.pairs is None:
-        return [(template, character) for template in templates for character in characters]
-    for pair in config.pairs:
-        for kind, name, known in (
-            ("template", pair.template, templates),
-            ("character", pair.character, characters),
-        ):
-            if name not in known and name not in config.exclude:
-                raise Rejected(
-                    f"config.yaml: pairs: no {kind} '{name}' (there is {', '.join(known) or 'none'})"
-                )
-    chosen = dict.fromkeys((pair.template, pair.character) for pair in config.pairs)
-    return [
-        (template, character)
-        for template, character in chosen
-        if not {template, character} & {*config.exclude}
-    ]
+    def _wanted(self) -> Results:
+        """The results that the configuration, or the table that it names, asks for."""
+        config = self.config
+        missing = {name for name in config.subjects if name not in self.groups}
+        stock = Stock(
+            self.templates,
+            self.motions,
+            self.characters,
+            self.scenes,
+            self.groups,
+            missing | {*config.exclude},
+        )
+        rows = matrix.job_rows(config.jobs)
+        if rows is not None and config.pairs is not None:
+            place = config.jobs if isinstance(config.jobs, Path) else "jobs"
+            raise Rejected(f"config.yaml: pairs and {place} both say which results to make; remove either")
+        if rows is not None:
+            return matrix.combined(rows, stock)
+        return matrix.every_pair(stock) if config.pairs is None else matrix.chosen_pairs(config.pairs, stock)
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from mimo.configuration import Configuration
+from mimo.matrix import JobEntry
 from mimo.stages import STAGES, backend_names, settings_class
 
 
@@ -32,6 +33,10 @@ def config_schema() -> dict[str, Any]:
             variants.append(variant | {"title": f"{stage}: {backend}" if backend else stage})
         block = variants[0] if len(variants) == 1 else {"oneOf": variants}
         schema["properties"][stage] = block | {"description": schema["properties"][stage]["description"]}
+    entry = JobEntry.model_json_schema()
+    for variant in schema["properties"]["jobs"]["anyOf"]:
+        if variant["type"] == "array":
+            variant["items"] = entry
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

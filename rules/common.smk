@@ -161,19 +161,23 @@ def threads(stage, wildcard):
     return lambda wildcards: project.threads(stage, wildcards[wildcard])
 
 
-def needs(stage, wildcard, file="vid"):
-    """Resources of a stage's job, by the clip that an input belongs to (see mimo.resources)."""
+def needs(stage, wildcard, file="vid", share=None):
+    """Resources of a job, by the clip that an input belongs to (see mimo.resources).
 
-    def gpu(wildcards):
-        return project.gpus(stage, wildcards[wildcard])
+    The stage may be a wildcard in braces. What a job does of the clip, if not all, `share(name, clip)` gives.
+    """
 
     def need(resource):
         def amount(wildcards, input, attempt):
-            name = wildcards[wildcard]
-            clip = job_clip(stage, name, Path(input[file]))
-            return getattr(project.demand(stage, name, clip, attempt), resource)
+            name, of = wildcards[wildcard], stage.format_map(wildcards)
+            clip = job_clip(of, name, Path(input[file]))
+            clip = share(name, clip) if share else clip
+            return getattr(project.demand(of, name, clip, attempt), resource)
 
         return amount
+
+    def gpu(wildcards):
+        return project.gpus(stage.format_map(wildcards), wildcards[wildcard])
 
     names = ("mem_mb", "runtime", "gpu_mem_mb")
     return {"gpu": gpu, **{name: need(name) for name in names}}

@@ -3,18 +3,9 @@
 from dataclasses import replace
 
 
-def part_needs(resource):
-    """Resources of a part: those of a clip as long as it is."""
-
-    def amount(wildcards, input, attempt):
-        clip = job_clip("synthesis", wildcards.template, Path(input.config))
-        parts = segments.parts_of(project, wildcards.template)
-        part = replace(clip, frames=-(-clip.frames // parts))
-        return getattr(
-            project.demand("synthesis", wildcards.template, part, attempt), resource
-        )
-
-    return amount
+def part_clip(template, clip):
+    """What a part of a result works on: a clip as long as it is."""
+    return replace(clip, frames=-(-clip.frames // segments.parts_of(project, template)))
 
 
 def result_parts(wildcards):

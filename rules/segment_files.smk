@@ -1,4 +1,4 @@
-"""Files and resources of a long video's segments, for rules/segments.smk."""
+"""Files of a long video's segments, for rules/segments.smk."""
 
 from pathlib import Path
 
@@ -17,14 +17,3 @@ def part_files(*names):
 def part_count(wildcards):
     """Number of segments of a video."""
     return segments.parts_of(project, wildcards.video)
-
-
-def survey_needs(resource):
-    """Resources of a look at a whole video: no more than the stage itself would need for it."""
-
-    def amount(wildcards, input, attempt):
-        clip = job_clip(wildcards.stage, wildcards.video, Path(input.vid))
-        demand = project.demand(wildcards.stage, wildcards.video, clip, attempt)
-        return getattr(demand, resource)
-
-    return amount

@@ -49,9 +49,7 @@ rule survey:
         lambda wildcards: project.environment(wildcards.stage, wildcards.video)
     threads: 2
     resources:
-        mem_mb=survey_needs("mem_mb"),
-        gpu=survey_needs("gpu"),
-        gpu_mem_mb=survey_needs("gpu_mem_mb"),
+        **needs("{stage}", "video"),
     params:
         folder=subpath(input.vid, parent=True),
         options=lambda wildcards: project.options(wildcards.stage, wildcards.video),

@@ -12,7 +12,7 @@ def stored(path):
     return storage.s3(place) if place else str(path)
 
 
-if project.remote_folders:
+if project.config.remote_folders:
     from mimo.storage.plugin import register
 
     if workflow.storage_settings.local_storage_prefix != COPIES.parent:
@@ -20,7 +20,7 @@ if project.remote_folders:
             f"local copies of remote files lie in {COPIES.parent}; leave out --local-storage-prefix"
         )
     try:
-        register(project.remote_folders)
+        register(project.config.remote_folders)
     except Rejected as error:
         raise WorkflowError(str(error)) from None
 

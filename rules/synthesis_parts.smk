@@ -19,10 +19,7 @@ rule synthesis_part:
         environment("synthesis", "template")
     threads: threads("synthesis", "template")
     resources:
-        mem_mb=part_needs("mem_mb"),
-        runtime=part_needs("runtime"),
-        gpu=part_needs("gpu"),
-        gpu_mem_mb=part_needs("gpu_mem_mb"),
+        **needs("synthesis", "template", "config", share=part_clip),
     params:
         template=subpath(input.config, parent=True),
         character=subpath(input.character, parent=True),

@@ -18,6 +18,12 @@ ROOT = Path(__file__).parent.parent
 CHECKOUT = ("Snakefile", "config.yaml", "rules", "profiles", "envs", "mimo", "video_decomp")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: several processes share the files, and all end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.get_closest_marker("slurm") is None, item.path not in slow))
+
+
 @dataclass
 class Checkout:
     """A copy of the repository's workflow and packages that a test may change."""
@@ -78,6 +84,15 @@ def copy_checkout(folder: Path) -> Checkout:
 def checkout(tmp_path: Path) -> Checkout:
     """A fresh copy."""
     return copy_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def planner():
+    """Makes plans of the workflow."""
+    from planner import Planner
+
+    with Planner() as planner:
+        yield planner
 
 
 @pytest.fixture(scope="session")

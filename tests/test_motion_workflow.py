@@ -6,7 +6,6 @@ import pytest
 import yaml
 from conftest import ROOT, Checkout, copy_checkout
 from motion_files import write_bvh
-from planner import Planner
 
 from mimo import weights
 from mimo.project import Project
@@ -15,12 +14,6 @@ from mimo.template import TemplateConfig, time_crop
 
 MADE = ("motion.npz", "sdc.mp4", "preview.png", "records/motion.json")
 PREPARED = ("image.png", "mask.png", "body.npz", "character.json")
-
-
-@pytest.fixture(scope="module")
-def planner():
-    with Planner() as planner:
-        yield planner
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from conftest import ROOT, Checkout, copy_checkout
 from operations import fault
-from planner import Planner
 from pydantic import ValidationError
 
 from mimo import weights
@@ -81,12 +80,6 @@ def write_config(checkout: Checkout, template: str, pipeline: dict | None) -> No
     TemplateConfig(fps=30, time_crop=time_crop(30, 0, 9), frame_crop=FrameCrop(), pipeline=pipeline).write(
         checkout.folder / "templates" / template / "config.json"
     )
-
-
-@pytest.fixture(scope="module")
-def planner():
-    with Planner() as planner:
-        yield planner
 
 
 @pytest.fixture(scope="module")

@@ -94,33 +94,43 @@ class Item:
         return sum(outcome.seconds or 0.0 for outcome in self.stages)
 
 
-def outcomes(project: Project) -> list[Item]:
-    """Every video, template dropped in by hand, character and result of a project, in this order."""
-    config = project.config
-    for folder in project.remote_folders:
-        bring(folder, "*.json")
+def outcomes(project: Project, folder: Path = Path()) -> list[Item]:
+    """Every video, template dropped in by hand, character and result of a project, in this order.
+
+    Args:
+        project: the project.
+        folder: where its runs work.
+    """
+    config, at_work = project.config, is_running(folder)
+    for remote in config.remote_folders:
+        bring(remote, "*.json")
     items = []
     for name in project.videos:
-        folder = config.templates / name
-        stages = [_outcome(project, stage, name, *_finished(folder, stage)) for stage in VIDEO_STAGES]
+        made = config.templates / name
+        stages = [_outcome(project, at_work, stage, name, *_finished(made, stage)) for stage in VIDEO_STAGES]
         items.append(Item("video", name, stages, template=name))
     for name in project.motions:
         record = config.templates / name / "records" / "motion.json"
-        stage = _outcome(project, "motion", name, record, config.templates / name / CONFIG)
+        stage = _outcome(project, at_work, "motion", name, record, config.templates / name / CONFIG)
         items.append(Item("motion", name, [stage], template=name))
     for name in project.dropped_in:
         items.append(Item("template", name, [], template=name))
-    for name in project.used_characters:
+    for name in project.results.characters:
         record = config.prepared / name / "character.json"
         items.append(
-            Item("character", name, [_outcome(project, "character", name, record, record)], character=name)
+            Item(
+                "character",
+                name,
+                [_outcome(project, at_work, "character", name, record, record)],
+                character=name,
+            )
         )
     for template, character in project.pairs:
         record = config.results / template / f"{character}.json"
         video = config.results / template / f"{character}.mp4"
         # A remote video that was made elsewhere need not have been copied to here.
         proof = record if is_there(video, config.results) else video
-        stage = _outcome(project, "synthesis", f"{template}/{character}", record, proof)
+        stage = _outcome(project, at_work, "synthesis", f"{template}/{character}", record, proof)
         items.append(Item("result", f"{template} with {character}", [stage], template, character))
     return items
 
@@ -152,7 +162,9 @@ def _finished(folder: Path, stage: str) -> tuple[Path, Path]:
     return path, path
 
 
-def _outcome(project: Project, stage: str, name: str, record: Path, proof: Path) -> StageOutcome:
+def _outcome(
+    project: Project, at_work: bool, stage: str, name: str, record: Path, proof: Path
+) -> StageOutcome:
     base = project.config.logs / stage
     log = base / f"{name}.log"
     jobs = segment_jobs(project, stage, name)
@@ -172,7 +184,7 @@ def _outcome(project: Project, stage: str, name: str, record: Path, proof: Path)
     for label, one in logs:
         if reason := why_failed(one):
             return StageOutcome(stage, "failed", label + reason, log=one)
-    if is_running(Path.cwd()):
+    if at_work:
         return StageOutcome(stage, "running", log=logs[0][1])
     return StageOutcome(stage, "failed", logs[0][0] + STOPPED, log=logs[0][1])
 
