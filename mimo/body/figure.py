@@ -63,8 +63,11 @@ class Figure:
             parent = parents[bone]
             step = poses.turns[:, parent] @ (heads[bone] - heads[parent])
             places[:, bone] = places[:, parent] + step
-        hips = places[:, [self.rig.limbs[f"{side}_hip"][0] for side in SIDES]].mean(1)
-        return places + (poses.hips - hips)[:, None]
+        return places + (poses.hips - self.hips(places))[:, None]
+
+    def hips(self, places: np.ndarray) -> np.ndarray:
+        """(T, 3) middle between the hip joints of `places` (T, J, 3)."""
+        return np.asarray(places[:, [self.rig.limbs[f"{side}_hip"][0] for side in SIDES]].mean(1))
 
     def skin(self, poses: Poses, vertices: np.ndarray, places: np.ndarray | None = None) -> np.ndarray:
         """(T, N, 3) some vertices in the world."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mimo.body.figure import Poses
 from mimo.body.limbs import shortest
 from mimo.retargeting.contacts import Stance
 
@@ -31,6 +32,11 @@ class Foot:
     ankle: np.ndarray
     turn: np.ndarray
     planted: np.ndarray
+
+    @classmethod
+    def of(cls, poses: Poses, places: np.ndarray, bone: int) -> Foot:
+        """The foot of a bone in some poses; it does not stand yet."""
+        return cls(places[:, bone], poses.turns[:, bone], np.zeros(len(poses), bool))
 
 
 def planted(

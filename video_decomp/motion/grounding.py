@@ -10,19 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from scipy.spatial.transform import Rotation
 
 from mimo.body.figure import Figure, Poses
 from mimo.body.limbs import below, bent, leg, segments
 from mimo.body.rig import SIDES
 from mimo.retargeting.contacts import Stance, ground_height, stances
+from mimo.retargeting.hips import drop_to_reach, envelope, settled
 from mimo.retargeting.planting import Foot, planted
 
 STRAIGHT = 0.999
 """Part of the leg's length that hip and ankle are apart at most."""
-CALM = 0.12
-"""Seconds of the Gaussian by which corrections of the hips are smoothed."""
 TOE_BEND = np.radians(80)
 
 
@@ -59,12 +57,14 @@ def on_ground(poses: Poses, figure: Figure, fps: float, *, fixed: bool = True) -
     feet = [
         _planted(poses, places, figure, side, own, fps) for side, own in zip(SIDES, standing, strict=True)
     ]
-    poses = poses.moved(_settled(feet, places, figure, standing, fps))
-    poses = poses.moved(_reached(poses, feet, figure, standing, fps))
+    ankles = [places[:, leg(figure, side).end] for side in SIDES]
+    moved = [foot.ankle - ankle for foot, ankle in zip(feet, ankles, strict=True)]
+    poses = poses.moved(settled(moved, [foot.planted for foot in feet], fps))
+    poses = poses.moved(_reached(poses, feet, figure, fps))
     for side, foot in zip(SIDES, feet, strict=True):
         poses = _stepped(poses, foot, figure, side)
     sunk = figure.skin(poses, figure.sample[~figure.is_foot])[:, :, 2].min(1)
-    lift = _envelope(np.maximum(-sunk, 0), fps)
+    lift = envelope(np.maximum(-sunk, 0), fps)
     if lift.max() > 0:
         poses = poses.moved(lift[:, None] * np.array([0, 0, 1.0]))
         for side, foot in zip(SIDES, feet, strict=True):
@@ -80,8 +80,7 @@ def _planted(
     """A foot that stands still in its stances, and never sinks."""
     bone = figure.rig.limbs[f"{side}_ankle"][0]
     points = figure.contacts(side) - figure.heads[bone]
-    moving = Foot(places[:, bone], poses.turns[:, bone], np.zeros(len(poses), bool))
-    foot = planted(moving, standing, points, figure.clearance(side), fps)
+    foot = planted(Foot.of(poses, places, bone), standing, points, figure.clearance(side), fps)
     # Above the ground a foot only must not sink; its toes will bend.
     vertices = figure.foot_vertices(side)
     vertices = vertices[vertices[:, 1] > figure.contacts(side)[1, 1]][::4] - figure.heads[bone]
@@ -90,47 +89,16 @@ def _planted(
     return replace(foot, ankle=foot.ankle + sunk[:, None] * np.array([0, 0, 1.0]))
 
 
-def _settled(
-    feet: list[Foot], places: np.ndarray, figure: Figure, standing: tuple[list[Stance], ...], fps: float
-) -> np.ndarray:
-    """(T, 3) the hips' part in the corrections of standing feet, smooth: what both feet have in common."""
-    total, weight = np.zeros((len(places), 3)), np.full(len(places), 0.05)
-    for side, foot, own in zip(SIDES, feet, standing, strict=True):
-        inside = np.zeros(len(places))
-        for stance in own:
-            inside[stance.start : stance.stop] = 1
-        total += inside[:, None] * (foot.ankle - places[:, figure.rig.limbs[f"{side}_ankle"][0]])
-        weight += inside
-    sigma = 2 * CALM * fps
-    smooth = gaussian_filter1d(weight, sigma, mode="nearest")
-    return gaussian_filter1d(total, sigma, axis=0, mode="nearest") / smooth[:, None]
-
-
-def _reached(
-    poses: Poses, feet: list[Foot], figure: Figure, standing: tuple[list[Stance], ...], fps: float
-) -> np.ndarray:
+def _reached(poses: Poses, feet: list[Foot], figure: Figure, fps: float) -> np.ndarray:
     """(T, 3) how far the hips go down so that the legs reach feet that stand."""
     places = figure.places(poses)
     need = np.zeros(len(poses))
-    for side, foot, own in zip(SIDES, feet, standing, strict=True):
-        hip = places[:, figure.rig.limbs[f"{side}_hip"][0]]
-        length = STRAIGHT * sum(segments(figure, leg(figure, side)))
-        gap = hip - foot.ankle
-        across = np.minimum((gap[:, :2] ** 2).sum(1), (0.95 * length) ** 2)
-        drop = np.maximum(gap[:, 2] - np.sqrt(length**2 - across), 0)
-        inside = np.zeros(len(poses), bool)
-        for stance in own:
-            inside[stance.start : stance.stop] = True
-        need = np.maximum(need, np.where(inside, drop, 0))
-    return -_envelope(need, fps)[:, None] * np.array([0, 0, 1.0])
-
-
-def _envelope(need: np.ndarray, fps: float) -> np.ndarray:
-    """A smooth course (T,) that is nowhere less than needed, but for a little."""
-    if need.max() <= 0:
-        return need
-    sigma = CALM * fps
-    return gaussian_filter1d(maximum_filter1d(need, 2 * round(1.5 * sigma) + 1), sigma, mode="nearest")
+    for side, foot in zip(SIDES, feet, strict=True):
+        limb = leg(figure, side)
+        longest = np.full(len(poses), STRAIGHT * sum(segments(figure, limb)))
+        drop = drop_to_reach(places[:, limb.root], foot.ankle, longest)
+        need = np.maximum(need, np.where(foot.planted, drop, 0))
+    return -envelope(need, fps)[:, None] * np.array([0, 0, 1.0])
 
 
 def _stepped(poses: Poses, foot: Foot, figure: Figure, side: str) -> Poses:

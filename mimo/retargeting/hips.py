@@ -1,0 +1,79 @@
+"""Where the hips of another body are: over what carries it, as high as its own limbs make it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
+CONTACT = 0.03
+"""Metres above the lowest point at which a point hardly carries the body."""
+AROUND = 0.25
+"""The same for where the body stands: feet that swing count, so that it does not jerk from step to step."""
+SETTLED, CALM = 0.05, 0.12
+"""Seconds of the Gaussians by which the hips' height, and their place and corrections, are smoothed."""
+LOOSE = 0.05
+"""Feet that hardly stand do not move the hips."""
+SOLES = 4
+"""Points of the soles: heel and ball of two feet."""
+CUT = 3.0
+"""Standard deviations after which a Gaussian ends."""
+
+
+def carried(theirs: np.ndarray, ours: np.ndarray, fps: float) -> np.ndarray:
+    """What is added to the hips so that the body stands where the driver's does, in its own proportions.
+
+    Args:
+        theirs: (T, S, 3) metres, points of the driver's body that may touch the ground; the last `SOLES` are
+            those of the soles.
+        ours: (T, S, 3) the same points of the other body in the same pose, its hips where the driver's are.
+        fps: frames a second.
+
+    Returns:
+        (T, 3), smooth over time.
+    """
+    height = theirs[:, :, 2] - theirs[:, :, 2].min(1, keepdims=True)
+    gap = theirs - ours
+    near = np.exp(-height / CONTACT)[:, :, None]
+    around = near.copy()
+    around[:, -SOLES:] = np.exp(-height[:, -SOLES:, None] / AROUND)
+    place = (around * gap[:, :, :2]).sum(1) / around.sum(1)
+    level = (near * gap[:, :, 2:]).sum(1) / near.sum(1)
+    return np.hstack([_smooth(place, CALM * fps), _smooth(level, SETTLED * fps)])
+
+
+def settled(moved: list[np.ndarray], standing: list[np.ndarray], fps: float) -> np.ndarray:
+    """(T, 3) the hips' part in the corrections of standing feet, smooth: what both feet have in common.
+
+    Args:
+        moved: (T, 3) metres of each foot, by which it is corrected.
+        standing: (T,) bool of each foot.
+        fps: frames a second.
+    """
+    weights = np.array(standing, float)[:, :, None]
+    sigma = 2 * CALM * fps
+    total = _smooth((weights * np.array(moved)).sum(0), sigma)
+    return np.asarray(total / (_smooth(weights.sum(0), sigma) + LOOSE))
+
+
+def drop_to_reach(root: np.ndarray, target: np.ndarray, longest: np.ndarray) -> np.ndarray:
+    """(T,) metres that a limb's root goes down until its end reaches a target.
+
+    Args:
+        root, target: (T, 3).
+        longest: (T,) metres that the limb reaches.
+    """
+    gap = root - target
+    across = np.minimum((gap[:, :2] ** 2).sum(1), (0.95 * longest) ** 2)
+    return np.maximum(gap[:, 2] - np.sqrt(longest**2 - across), 0)
+
+
+def envelope(need: np.ndarray, fps: float) -> np.ndarray:
+    """A smooth course (T,) that is nowhere less than needed, but for a little."""
+    if need.max(initial=0) <= 0:
+        return need
+    sigma = CALM * fps
+    return _smooth(maximum_filter1d(need, 2 * round(1.5 * sigma) + 1, mode="nearest"), sigma)
+
+
+def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
+    return np.asarray(gaussian_filter1d(values, sigma, axis=0, mode="nearest", truncate=CUT))
