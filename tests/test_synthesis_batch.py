@@ -190,6 +190,7 @@ def command(inputs, template, output, steps):
     return [str(word) for word in [*options, "--memory", "lowest", "--weights", inputs / "weights"]]
 
 
+@pytest.mark.slow
 def test_clips_share_one_load_and_a_killed_worker_is_made_good(run, inputs, tmp_path, monkeypatch):
     def make(template, steps=1):
         output = tmp_path / f"{template}-{steps}.mp4"
