@@ -41,11 +41,21 @@ NOWHERE = Scene(np.zeros(3, np.float32), Tone(0.0, 255.0, np.ones(3, np.float32)
 
 
 def measure(template: Template, motion: Motion) -> Scene:
-    """Look at frames spread over the clip in which the person is seen."""
+    """Look at frames spread over the clip in which somebody is seen.
+
+    Where nobody is, the direction of the light stays unknown, and the surroundings of the place where the
+    character will be tell the rest.
+
+    Args:
+        template: with its scene.
+        motion: of the character, as long as the template.
+    """
+    seen_person = _seen_person(template, motion)
+    person = seen_person or motion
     numbers = template.frame_numbers
-    seen = numbers[motion.visible[numbers]]
+    seen = numbers[person.visible[numbers]]
     chosen = np.unique(np.linspace(0, max(len(seen) - 1, 0), SAMPLES).round().astype(int))
-    topology = motion.body.topology
+    topology = person.body.topology
     labels = albedo_groups(topology.bone_names, topology.skin_indices, topology.skin_weights)[
         topology.faces[:, 0]
     ]
@@ -54,14 +64,17 @@ def measure(template: Template, motion: Motion) -> Scene:
     for number in seen[chosen] if len(seen) else numbers[:1]:
         frame, *after = template.videos["vid"].frames(int(number), int(number) + 2)
         mask = template.videos["mask"].frame(int(number)) > 127
-        points = motion.vertices(int(number))
-        drawn = fragments(points, topology.faces, motion.camera)
+        points = person.vertices(int(number))
+        drawn = fragments(points, topology.faces, person.camera)
         inside = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        normals = drawn.interpolate(normals_of(motion.body, points), topology.faces)
-        estimate.add(frame, normals, labels[drawn.faces], inside & (drawn.faces >= 0))
+        around = _around(mask if seen_person else drawn.faces >= 0)
+        if seen_person:
+            normals = drawn.interpolate(normals_of(person.body, points), topology.faces)
+            estimate.add(frame, normals, labels[drawn.faces], inside & (drawn.faces >= 0))
+        else:
+            inside = around
         sharp.append(sharpness(frame, inside))
         levels.append(float(frame[inside].mean()) if inside.any() else 128.0)
-        around = _around(mask)
         pixels.append(frame[around][:: max(1, int(around.sum()) // 20000)])
         noise += [grain(frame, second, ~_grown(mask)) for second in after]
     return Scene(
@@ -71,6 +84,13 @@ def measure(template: Template, motion: Motion) -> Scene:
         float(np.median(sharp)),
         float(np.median(noise)) if noise else 0.0,
     )
+
+
+def _seen_person(template: Template, motion: Motion) -> Motion | None:
+    """Motion of the person whom the scene's mask shows; None for nobody."""
+    if template.scene_motion is None:
+        return None
+    return motion if template.scene_motion == template.motion else Motion.load(template.scene_motion)
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
