@@ -7,7 +7,7 @@ shrinks by what fails, and ends when little is left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -17,8 +17,8 @@ from mimo.corrections import NOT_PERSON, PERSON, UNTOUCHED
 
 _MARGIN = 48  # pixels around what is carried, at least, in which it is looked for in the next frame
 _GROWTH = 0.3  # the same, in sides of its box
-_DISAGREE = (1.0, 0.08)  # pixels between flow there and back: constant, and for each pixel of flow
-_UNLIKE = (10.0, 22.0)  # difference of colour (Lab) at which trust begins to fall, and at which it is gone
+_DISAGREE = (2.0, 0.15)  # pixels between flow there and back: constant, and for each pixel of flow
+_UNLIKE = (14.0, 30.0)  # difference of colour (Lab) at which trust begins to fall, and at which it is gone
 _SMOOTH = 1.5  # pixels: standard deviation of the window in which neighbours vote
 _DENSITY = 0.35  # share of trusted votes in the window below which nothing is said
 _ENDS = 0.2  # share of the corrected pixels below which the rest is no longer carried
@@ -62,7 +62,10 @@ class _Way:
 
 
 def carry(
-    image: np.ndarray, labels: np.ndarray, others: Iterable[tuple[int, np.ndarray]]
+    image: np.ndarray,
+    labels: np.ndarray,
+    others: Iterable[tuple[int, np.ndarray]],
+    taken_over: Callable[[int], np.ndarray | None],
 ) -> Iterator[tuple[int, Patch]]:
     """Carry labels from a frame to those that follow it, or that precede it.
 
@@ -70,6 +73,7 @@ def carry(
         image: the corrected frame, uint8 (height, width, 3) RGB.
         labels: uint8 (height, width) of `PERSON`, `NOT_PERSON` and `UNTOUCHED`.
         others: frames with their indices, the neighbour first.
+        taken_over: of a frame, bool (height, width), where another correction speaks from there on, if any.
 
     Yields:
         Index and labels of each of the other frames, until too little is left.
@@ -77,8 +81,8 @@ def carry(
     touched = labels != UNTOUCHED
     area = np.count_nonzero(touched)
     source = _Source(image, labels)
-    before, box = image, _box(touched)
-    rows, columns = box
+    before = image
+    rows, columns = _box(touched)
     way = _Way(rows, columns, _grid(rows, columns), np.ones(labels[rows, columns].shape, np.float32))
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     for index, after in others:
@@ -88,9 +92,15 @@ def carry(
         if np.count_nonzero(said != UNTOUCHED) < _ENDS * area:
             return
         yield index, Patch(way.rows, way.columns, said)
-        whole = np.zeros(labels.shape, bool)
-        whole[way.rows, way.columns] = said != UNTOUCHED
-        way = _looked_for_in(_box(whole), way)
+        carried = np.zeros(labels.shape, bool)
+        carried[way.rows, way.columns] = said != UNTOUCHED
+        taken = taken_over(index)
+        if taken is not None:
+            way = replace(way, trust=way.trust * ~taken[way.rows, way.columns])
+            carried &= ~taken
+        if not carried.any():
+            return
+        way = _looked_for_in(_box(carried), way)
         before = after
 
 

@@ -24,6 +24,7 @@ from video_decomp.sam2.streams import backwards, forwards
 from video_decomp.segmentation.carrying import Patch, carry
 from video_decomp.segmentation.clicks import clicked
 from video_decomp.segmentation.interface import FrameMask, Segmentation
+from video_decomp.segmentation.strokes import meant
 from video_decomp.segments.part import Place, is_segment
 
 
@@ -165,12 +166,17 @@ class _Work:
         shape = (self.video.info.height, self.video.info.width)
         return np.frombuffer(zlib.decompress(self.exact[frame]), np.uint8).reshape(shape)
 
+    def _touched(self, frame: int) -> np.ndarray | None:
+        """Where a frame was corrected itself."""
+        return self._exact(frame) != UNTOUCHED if frame in self.exact else None
+
     def _carry(self, frame: int) -> None:
-        image, labels = self.video.frame(frame), self._exact(frame)
+        image, exact = self.video.frame(frame), self._exact(frame)
+        labels = meant(image, self._found(frame)[0], exact)
         others = (forwards(self.video, frame + 1), backwards(self.video, frame - 1))
         reached = [frame]
         for way in others if (labels != UNTOUCHED).any() else ():
-            for index, patch in carry(image, labels, islice(way, self.reach)):
+            for index, patch in carry(image, labels, islice(way, self.reach), self._touched):
                 packed = zlib.compress(np.ascontiguousarray(patch.labels).tobytes(), 1)
                 said = _Said(abs(index - frame), patch.rows, patch.columns, packed)
                 self.carried[index].append(said)
@@ -180,7 +186,7 @@ class _Work:
                 "frame": frame,
                 "clicks": len(self.corrections.clicks_of(frame)),
                 "painted": frame in self.corrections.painted,
-                "pixels": int(np.count_nonzero(labels != UNTOUCHED)),
+                "pixels": int(np.count_nonzero(exact != UNTOUCHED)),
                 "first_frame": min(reached),
                 "last_frame": max(reached),
             }
