@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from pathlib import Path
 from typing import TextIO
 
 from mimo.stage import Rejected
 
 LOCK = Path(".snakemake", "run.lock")
+PATIENCE = 0.5
+"""Seconds that a run tries: whoever looks whether one is at work holds the lock for a moment, too."""
 _held: list[TextIO] = []
 
 
@@ -24,7 +27,10 @@ def hold_run_lock(folder: Path) -> None:
     path = folder / LOCK
     path.parent.mkdir(exist_ok=True)
     file = path.open("w")
-    if not _lock(file):
+    end = time.monotonic() + PATIENCE
+    while not (held := _lock(file)) and time.monotonic() < end:
+        time.sleep(PATIENCE / 20)
+    if not held:
         file.close()
         raise Rejected(f"another run is at work in {folder.resolve()}; wait for it or stop it")
     _held.append(file)

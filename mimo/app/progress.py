@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from mimo.app.job import Job, Progress
@@ -37,10 +38,14 @@ def look(folder: ProjectFolder, job: Job, output: Path) -> Progress:
         items = _concerned(outcomes(project, folder.folder), job)
     except Rejected:
         return Progress(share=done / total, done=done, total=total, step=_words(said))
-    inside = max((_share_done(stage.log) for stage in _running(items)), default=0.0)
-    left = _seconds_left(project, job, said, items)
-    share = (done + min(inside, 0.99) * (done < total)) / total
-    return Progress(share=share, done=done, total=total, step=_words(said), seconds_left=left)
+    costs = _costs(project, items)
+    going_on = sum(_share_done(stage.log) * costs.get(stage.stage, 0.0) for stage in _running(items, said))
+    left = max(_sum(costs, said.left) - going_on, 0.0)
+    whole = _sum(costs, said.planned)
+    # Some stages show one bar after another: what is shown never goes back.
+    share = max(job.progress.share, 1 - left / whole if whole else done / total)
+    seconds = max(1.0, left * _pace(project, items)) if whole else None
+    return Progress(share=min(share, 0.99), done=done, total=total, step=_words(said), seconds_left=seconds)
 
 
 def why_failed(folder: ProjectFolder, job: Job, output: Path) -> str:
@@ -81,8 +86,10 @@ def _concerned(items: list[Item], job: Job) -> list[Item]:
     ]
 
 
-def _running(items: list[Item]) -> list[StageOutcome]:
-    return [stage for item in items for stage in item.stages if stage.state == "running"]
+def _running(items: list[Item], said: RunOutput) -> list[StageOutcome]:
+    """Stages that are at work, of those that the run has planned."""
+    stages = [stage for item in items for stage in item.stages]
+    return [stage for stage in stages if stage.state == "running" and stage.stage in said.left]
 
 
 def _bar(log: Path | None) -> re.Match[str] | None:
@@ -100,27 +107,31 @@ def _share_done(log: Path | None) -> float:
     return int(bar[2]) / int(bar[3]) if bar and int(bar[3]) else 0.0
 
 
-def _seconds_left(project: Project, job: Job, said: RunOutput, items: list[Item]) -> float | None:
-    """Seconds by the table of `mimo.resources`, at the speed of the stages that this computer has done."""
-    foreseen: dict[str, float] = {}
-    measured = expected = 0.0
+def _costs(project: Project, items: list[Item]) -> dict[str, float]:
+    """Seconds that a job of each stage takes by the table of `mimo.resources`."""
+    costs: dict[str, float] = {}
     for item in items:
         for stage in item.stages:
             seconds = _foreseen(project, stage.stage, item)
-            foreseen[stage.stage] = max(foreseen.get(stage.stage, 0.0), seconds)
+            costs[stage.stage] = max(costs.get(stage.stage, 0.0), seconds)
+    return costs
+
+
+def _sum(costs: dict[str, float], jobs: Counter[str]) -> float:
+    """Seconds of some jobs; one of a stage that nothing is known of takes as long as the others do."""
+    usual = sum(costs.values()) / len(costs) if costs else 0.0
+    return sum(costs.get(rule, usual) * count for rule, count in jobs.items())
+
+
+def _pace(project: Project, items: list[Item]) -> float:
+    """How much longer than the table says the stages took that this computer has done."""
+    measured = expected = 0.0
+    for item in items:
+        for stage in item.stages:
             if stage.state == "done" and stage.seconds:
                 measured += stage.seconds
-                expected += seconds
-    if not foreseen:
-        return None
-    pace = measured / expected if measured and expected else 1.0
-    left = sum(foreseen.get(rule, 0.0) * count for rule, count in said.left.items())
-    going_on = sum(
-        foreseen[stage.stage] * _share_done(stage.log)
-        for stage in _running(items)
-        if stage.stage in said.left
-    )
-    return max(1.0, (left - going_on) * pace)
+                expected += _foreseen(project, stage.stage, item)
+    return measured / expected if expected else 1.0
 
 
 def _foreseen(project: Project, stage: str, item: Item) -> float:

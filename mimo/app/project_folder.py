@@ -51,6 +51,7 @@ class ProjectFolder(ProjectView):
         """
         for name in (*SUFFIXES, "templates", "results", PRIVATE):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / PRIVATE).chmod(0o700)
         config = self.folder / "config.yaml"
         if config.is_file():
             return

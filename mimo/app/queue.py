@@ -222,7 +222,7 @@ class JobQueue:
             if current.cancelled or self._stopping.is_set():
                 run.end()
                 break
-            self._store.show(job.id, progress=progress.look(project, job, output))
+            self._store.show(job.id, progress=progress.look(project, current, output))
         self._ended(job, run, project, output)
 
     def _ended(self, job: Job, run: SnakemakeRun, project: ProjectFolder, output: Path) -> None:
@@ -240,7 +240,9 @@ class JobQueue:
             self._end(job, "failed", progress.why_failed(project, job, output))
 
     def _end(self, job: Job, state: str, problem: str = "") -> None:
-        done = {"progress": Progress(share=1.0)} if state == "done" else {}
+        last = (self._store.get(job.id) or job).progress
+        done = {"progress": last.model_copy(update={"share": 1.0, "step": "", "seconds_left": None})}
+        done = done if state == "done" else {}
         self._store.change(
             job.id, state=state, problem=problem, ended=time.time(), process=None, note="", **done
         )
