@@ -28,7 +28,9 @@ from video_decomp.inpainting.interface import in_pixels
 
 MOST = 16
 MERGED = 0.25
-"""Share of a person's pixels that another mask claims above which two people were probably merged."""
+"""Share of a person's pixels that another mask claims above which two people were probably merged,
+if it is so in some frames."""
+MERGED_FRAMES = 3
 
 
 class Settings(StageSettings):
@@ -58,13 +60,13 @@ def make_group(folder: Path, members: dict[str, Path], settings: Settings) -> No
     names = list(members)
     with whole_file(folder / "vid.mp4") as part:
         shutil.copyfile(people[0].vid.path, part)
-    contested = _write_masks(folder, people)
+    counts = _write_masks(folder, people)
     occluded = _write_occluders(folder, people, settings)
     start, stop = valid_together(people)
-    seen, shared = contested.T
-    worst = shared / np.maximum(seen, 1)
+    smallest, contested, found = counts.T
+    worst = contested / np.maximum(smallest, 1)
     warnings = []
-    if (merged := np.flatnonzero(worst > MERGED)).size:
+    if len(merged := np.flatnonzero(worst > MERGED)) >= MERGED_FRAMES:
         warnings.append(
             f"frames {merged[0]} to {merged[-1]}: the masks of {' and '.join(names)} share up to "
             f"{worst.max():.0%} of a person; look at {PEOPLE}.mp4, and correct a mask that holds two people"
@@ -75,8 +77,9 @@ def make_group(folder: Path, members: dict[str, Path], settings: Settings) -> No
         backend="",
         settings=settings,
         metrics={
-            "frames": len(contested),
-            "frames_contested": int((shared > 0).sum()),
+            "frames": len(counts),
+            "frames_contested": int((contested > 0).sum()),
+            "found_pixels_max": int(found.max()),
             "contested_share_max": round(float(worst.max()), 4),
             "frames_with_occluders": occluded,
         },
@@ -91,7 +94,8 @@ def _write_masks(folder: Path, people: Sequence[Person]) -> np.ndarray:
     """Write ``mask.mp4`` and ``people.mp4``.
 
     Returns:
-        (frames, 2): pixels of the smallest person there, and those that several masks claimed.
+        (frames, 3) int: pixels of the smallest person there, those that several masks claimed, and those that
+        none did.
     """
     rate = people[0].vid.info.fps
     shade = shades(len(people))
@@ -104,7 +108,7 @@ def _write_masks(folder: Path, people: Sequence[Person]) -> np.ndarray:
             masks.write(np.where(owner.numbers > 0, 255, 0).astype(np.uint8))
             whose.write(shade[owner.numbers])
             areas = np.bincount(owner.numbers.ravel(), minlength=len(people) + 1)[1:]
-            counts.append((areas[areas > 0].min(initial=owner.numbers.size), owner.contested))
+            counts.append((areas[areas > 0].min(initial=owner.numbers.size), owner.contested, owner.found))
     return np.array(counts)
 
 
