@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ def alpha_file(output: Path, format: AlphaFormat) -> Path:
 
 def alpha_writer(
     output: Path, format: AlphaFormat, fps: Fraction, audio_from: Path | None, audio_start: float
-) -> VideoWriter | PictureFolderWriter:
+) -> AlphaWriter:
     """Writer of the transparent file beside a video; its frames are uint8 RGBA with straight alpha.
 
     Args:
@@ -91,5 +92,18 @@ class PictureFolderWriter:
         self._open_files.__exit__(kind, error, trace)
 
 
+def add_alpha_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--alpha`` to the command line of something that makes a result."""
+    parser.add_argument(
+        "--alpha",
+        choices=SUFFIXES,
+        help="also write the character and its shadow alone, with straight alpha, beside FILE.mp4: prores "
+        "(FILE.mov, ProRes 4444), vp9 (FILE.webm) or png (FILE.frames/00001.png...)",
+    )
+
+
 def _is_ours(folder: Path) -> bool:
     return folder.is_dir() and all(_PICTURE.fullmatch(path.name) for path in folder.iterdir())
+
+
+AlphaWriter = VideoWriter | PictureFolderWriter

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mimo.composition.extraction import extracted
 from mimo.composition.layers import Layer, PersonLayer
 from mimo.composition.matte import ColourMatch, person_matte
 from mimo.composition.regions import Box, Clip, Padding, crop, square_padding
@@ -119,10 +120,12 @@ class Compositor:
         return compose_improved(image, clip.box, scene, match if self.match_colours else None)
 
     def _cut_out(self, image: np.ndarray, clip: Clip, scene: Scene, match: ColourMatch) -> np.ndarray:
-        """The person alone: float32 (H, W, 4), colours multiplied by the opacity, which goes to 255 too."""
+        """The person alone: float32 (H, W, 4), colours multiplied by the opacity."""
+        assert scene.sdc is not None, "the motion code says where the person is"
+        inner, _, area = person_in_box(image, clip.box, scene, match if self.match_colours else None)
+        feather = feathered_mask(border_case(clip.box, *scene.background.shape[1::-1]), *inner.shape[:2])
         result = np.zeros((*scene.background.shape[:2], 4), np.float32)
-        inner, matte, area = person_in_box(image, clip.box, scene, match if self.match_colours else None)
-        result[area] = np.dstack([inner * matte[:, :, None], 255 * matte])
+        result[area] = extracted(inner, scene.background[area], scene.sdc[area]) * feather[:, :, None]
         return result
 
 
@@ -260,4 +263,4 @@ def _as_layer(image: np.ndarray) -> PersonLayer:
     if not width:
         return PersonLayer()
     part = image[top : top + height, left : left + width]
-    return PersonLayer(Layer(left, top, part[:, :, :3], part[:, :, 3] / 255))
+    return PersonLayer(Layer(left, top, part[:, :, :3], part[:, :, 3]))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mimo.alpha_video import add_alpha_option
 from mimo.character import RECORD, Character
 from mimo.files import sha256
 from mimo.fingerprint import ROOT, fingerprint
@@ -49,6 +50,7 @@ def make_one_video(
         metavar="NAME",
         help="prepares a picture (default: mediapipe)",
     )
+    add_alpha_option(parser)
     args, backend = backend_arguments(parser, "mimo.synthesis", "puppet", argv)
     if args.output.suffix.lower() != ".mp4":
         parser.error(f"--output {args.output}: must end in .mp4")
@@ -56,7 +58,7 @@ def make_one_video(
     def work() -> None:
         template = kind.load(args.source)
         character = Character.load(prepared(args.character, args.character_backend))
-        make_video(template, character, args.output, backend, args.settings)
+        make_video(template, character, args.output, backend, args.settings, args.alpha)
         record = json.loads(args.output.with_suffix(".json").read_bytes())
         names = [*record["weights"], *character.record.weights]
         print(summary(names), *cautions(names), sep="\n", file=sys.stderr)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mimo.alpha_video import add_alpha_option
 from mimo.animation import open_template
 from mimo.character import Character
 from mimo.stage import backend_arguments
@@ -32,14 +33,17 @@ def main(argv: list[str] | None = None) -> int:
         metavar="2/5",
         help="make only the second of five parts, for mimo.synthesis.join; two files stand beside it",
     )
+    add_alpha_option(parser)
     args, backend = backend_arguments(parser, STAGE, "puppet", argv)
     if args.output.suffix.lower() != ".mp4":
         parser.error(f"--output {args.output}: must end in .mp4")
+    if args.part is not None and args.alpha is not None:
+        parser.error("--alpha: not with --part; transparent results are made in one piece")
 
     def work() -> None:
         template, character = open_template(args.template), Character.load(args.character)
         if args.part is None:
-            make_video(template, character, args.output, backend, args.settings)
+            make_video(template, character, args.output, backend, args.settings, args.alpha)
         else:
             make_part(template, character, args.part, args.output, backend, args.settings)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,8 +14,12 @@ from typing import Any
 import numpy as np
 
 from mimo import weights
+from mimo.alpha_video import AlphaFormat, AlphaWriter, alpha_digest, alpha_file, alpha_writer
 from mimo.character import Character
 from mimo.closed_groups import GroupWriter
+from mimo.composition.layers import composite
+from mimo.composition.scenes import scenes
+from mimo.composition.transparency import transparent
 from mimo.files import remove, sha256, whole_file, write_json
 from mimo.stage import Rejected, StageSettings, progress, write_record
 from mimo.synthesis.interface import Job, seam_frames
@@ -26,7 +30,12 @@ from mimo.video import VideoError
 
 
 def make_video(
-    template: Template, character: Character, output: Path, backend: ModuleType, settings: StageSettings
+    template: Template,
+    character: Character,
+    output: Path,
+    backend: ModuleType,
+    settings: StageSettings,
+    alpha: AlphaFormat | None = None,
 ) -> None:
     """Make one video and its record (``output`` with the suffix ``.json``); the template's sound is kept.
 
@@ -35,17 +44,23 @@ def make_video(
         output: ``.mp4`` file; the record stands beside it.
         backend: module of this package, see `mimo.synthesis.interface`.
         settings: the backend's settings.
+        alpha: also make the character without the scene, with straight alpha (`mimo.alpha_video.alpha_file`);
+            the video then shows exactly that before the scene.
 
     Raises:
         Rejected: template or character cannot be used by this backend.
     """
     remove(output.with_suffix(".json"))
     job = Job(template, character, range(len(template.frame_numbers)))
-    frames = _rendered(job, backend, settings)
-    with result_writer(template, output) as writer:
+    with result_writer(template, output) as writer, ExitStack() as files:
+        frames = _rendered(job, backend, settings)
+        if alpha is not None:
+            beside = alpha_writer(output, alpha, rate(template), *_sound(template))
+            files.enter_context(beside)
+            frames = _in_scene(job, backend, settings, beside)
         for frame in frames:
             writer.write(frame)
-    write_result_record(job, output, backend, settings)
+    write_result_record(job, output, backend, settings, alpha)
 
 
 def make_part(
@@ -108,18 +123,27 @@ def result_writer(template: Template, output: Path) -> Iterator[GroupWriter]:
     Raises:
         Rejected: it cannot be written.
     """
-    clip = template.videos["vid"]
-    start = float(template.frame_numbers[0] / clip.info.fps)
+    source, start = _sound(template)
     with (
         _readable(),
-        GroupWriter(output, rate(template), audio_from=clip.path, audio_start=start) as writer,
+        GroupWriter(output, rate(template), audio_from=source, audio_start=start) as writer,
     ):
         yield writer
 
 
-def write_result_record(job: Job, output: Path, backend: ModuleType, settings: StageSettings) -> None:
-    """Write the record of a video that is whole."""
+def write_result_record(
+    job: Job,
+    output: Path,
+    backend: ModuleType,
+    settings: StageSettings,
+    alpha: AlphaFormat | None = None,
+) -> None:
+    """Write the record of a video that is whole, and of its transparent file, if it has one (`alpha`)."""
     job.metrics["scene_change"] = scene_change(job.template, output)
+    more = {}
+    if alpha is not None:
+        beside = alpha_file(output, alpha)
+        more["alpha"] = {"format": alpha, "file": beside.name, "sha256": alpha_digest(beside)}
     write_record(
         output.with_suffix(".json"),
         stage="synthesis",
@@ -132,6 +156,7 @@ def write_result_record(job: Job, output: Path, backend: ModuleType, settings: S
         character=job.character.name,
         licences={name: weights.licence(name).model_dump(mode="json") for name in job.weights},
         video_sha256=sha256(output),
+        **more,
     )
 
 
@@ -152,6 +177,27 @@ def _rendered(job: Job, backend: ModuleType, settings: StageSettings) -> Iterato
     yield from timed(lambda: backend.synthesise(job, settings), len(job.frames), job.metrics)
 
 
+def _in_scene(
+    job: Job, backend: ModuleType, settings: StageSettings, beside: AlphaWriter
+) -> Iterator[np.ndarray]:
+    """As `_rendered`, of the backend's layers, which are also written alone."""
+
+    def made() -> Iterator[np.ndarray]:
+        people = backend.layers(job, settings)
+        for scene, person in zip(scenes(job.template, job.frames), people, strict=True):
+            size = scene.background.shape[:2]
+            beside.write(_even(transparent([person], size, scene.occlusion)))
+            yield composite(scene.background, [person], scene.video, scene.occlusion)
+
+    yield from timed(made, len(job.frames), job.metrics)
+
+
+def _sound(template: Template) -> tuple[Path, float]:
+    """The file whose sound belongs to the results, and the second at which the first frame is."""
+    clip = template.videos["vid"]
+    return clip.path, float(template.frame_numbers[0] / clip.info.fps)
+
+
 def timed(
     make: Callable[[], Iterator[np.ndarray]], total: int, metrics: dict[str, Any]
 ) -> Iterator[np.ndarray]:
@@ -167,7 +213,7 @@ def timed(
     """
     started, processor = time.perf_counter(), time.process_time()
     count = 0
-    for frame in progress(_even(make()), "synthesis", total):
+    for frame in progress(map(_even, make()), "synthesis", total):
         count += 1
         if count == total:
             metrics["frames"] = count
@@ -187,8 +233,7 @@ def _readable() -> Iterator[None]:
         raise Rejected(str(error)) from None
 
 
-def _even(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames without their last row or column where their number is odd, which H.264 cannot hold."""
-    for frame in frames:
-        height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
-        yield frame[:height, :width]
+def _even(frame: np.ndarray) -> np.ndarray:
+    """A frame without its last row or column where their number is odd, which H.264 cannot hold."""
+    height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
+    return frame[:height, :width]
