@@ -6,18 +6,22 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
 from mimo.corrections import NOT_PERSON, PERSON, UNTOUCHED, Click
+from video_decomp.segmentation.specks import without_specks
 
-_REACH = 0.3  # of a click, in longest sides of the person's box
-_REACH_ALONE = 0.2  # the same where no person is known, in shorter sides of the frame
+_REACH = 0.3  # of a click that adds, in longest sides of the person's box
+_REACH_INSIDE = 0.7  # of a click that takes away: it cannot leave the mask
+_ALONE = 0.6  # longest side of a person's box where none is known, in shorter sides of the frame
 _SIDE = 160  # pixels of the window in which ways are measured
 _STEP = 0.15  # what a pixel of way costs beside the colours it crosses (Lab levels)
 _NEAR = 0.02  # share of the window, nearest by way, whose colours are the thing's
 _FAR = 0.5  # share of it from which on colours are of other things
 _OTHERS = 8  # colours of other things
+_GRAIN = 2.0  # pixels: standard deviation of the window in which neighbouring pixels decide together
+_NECK = 7  # pixels: what hangs on by less is another thing
 _DISC = 0.012  # radius of what a click says at least, in longest sides of the person's box
 
 
@@ -33,7 +37,7 @@ def clicked(image: np.ndarray, mask: np.ndarray, clicks: Iterable[Click]) -> np.
         (height, width) uint8 of `PERSON`, `NOT_PERSON` and `UNTOUCHED`.
     """
     _, _, width, height = cv2.boundingRect(mask)
-    side = max(width, height) or round(min(mask.shape) * _REACH_ALONE / _REACH)
+    side = max(width, height) or round(min(mask.shape) * _ALONE)
     labels = np.full(mask.shape, UNTOUCHED, np.uint8)
     now = mask.copy()
     for click in clicks:
@@ -41,7 +45,8 @@ def clicked(image: np.ndarray, mask: np.ndarray, clicks: Iterable[Click]) -> np.
         region = np.zeros(mask.shape, np.uint8)
         place = (int(click.x), int(click.y))
         if now[place[1], place[0]] != value:
-            window = _window(place, round(_REACH * side), mask.shape)
+            reach = _REACH if click.person else _REACH_INSIDE
+            window = _window(place, round(reach * side), mask.shape)
             region[window] = _thing(image[window], now[window] != value, _inside(place, window))
         cv2.circle(region, place, max(2, round(_DISC * side)), 1, cv2.FILLED)
         labels[region > 0] = value
@@ -62,29 +67,34 @@ def _inside(place: tuple[int, int], window: tuple[slice, slice]) -> tuple[int, i
 
 
 def _thing(image: np.ndarray, open_to_change: np.ndarray, place: tuple[int, int]) -> np.ndarray:
-    """The thing at a place, uint8 (h, w) 0 or 1, among the pixels that are open to change."""
-    lab = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB)
+    """The thing at a place, bool (h, w), among the pixels that are open to change."""
+    lab = cv2.medianBlur(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB), 5)
     scale = min(1.0, _SIDE / max(lab.shape[:2]))
     size = (max(2, round(lab.shape[1] * scale)), max(2, round(lab.shape[0] * scale)))
     small = cv2.resize(lab, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     free = cv2.resize(open_to_change.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     start = (min(int(place[0] * scale), size[0] - 1), min(int(place[1] * scale), size[1] - 1))
     free[start[1], start[0]] = True
-    way = _ways(cv2.bilateralFilter(small, 5, 20, 3), free, start)
+    graph = _graph(cv2.bilateralFilter(small, 5, 20, 3), free)
+    way = _ways(graph, free, np.array([start[1] * size[0] + start[0]]))
     reached = np.sort(way[np.isfinite(way)])
     near = small[
         way <= reached[int(_NEAR * way.size)] if reached.size > _NEAR * way.size else np.isfinite(way)
     ]
     far = small[free & (way > reached[int(_FAR * reached.size)])]
+    border = _border(free & (way > reached[int(_FAR * reached.size)]))
     alike = _distance(lab, _palette(near, 3))
     others = _unlike(_palette(far, _OTHERS), near) if len(far) else np.empty((0, 3), np.float32)
     other = _distance(lab, others) if len(others) else np.full(alike.shape, 30.0, np.float32)
-    closer = cv2.GaussianBlur(other - alike, (0, 0), 1.5) > 0
-    return _part_at(closer & open_to_change, place)
+    closer = cv2.GaussianBlur(other - alike, (0, 0), _GRAIN) > 0
+    if len(border):
+        nearer = (way < _ways(graph, free, border)).astype(np.float32)
+        closer &= cv2.resize(nearer, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5
+    return _part_at(closer & open_to_change, place) & open_to_change
 
 
-def _ways(colours: np.ndarray, free: np.ndarray, start: tuple[int, int]) -> np.ndarray:
-    """Length of the shortest way from the start to each free pixel, by the colours it crosses."""
+def _graph(colours: np.ndarray, free: np.ndarray) -> csr_matrix:
+    """Free pixels with their free neighbours; a step costs what colours differ."""
     height, width = free.shape
     index = np.arange(height * width).reshape(height, width)
     rows, columns, costs = [], [], []
@@ -96,10 +106,20 @@ def _ways(colours: np.ndarray, free: np.ndarray, start: tuple[int, int]) -> np.n
         rows.append(index[a][open_])
         columns.append(index[b][open_])
         costs.append(cost[open_])
-    graph = coo_matrix(
-        (np.concatenate(costs), (np.concatenate(rows), np.concatenate(columns))), shape=(index.size,) * 2
-    ).tocsr()
-    return dijkstra(graph, directed=False, indices=start[1] * width + start[0]).reshape(height, width)
+    ends = (np.concatenate(rows), np.concatenate(columns))
+    return coo_matrix((np.concatenate(costs), ends), shape=(index.size, index.size)).tocsr()
+
+
+def _ways(graph: csr_matrix, free: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Length of the shortest way from any of the starts to each pixel, (h, w), infinite where none leads."""
+    return dijkstra(graph, directed=False, indices=starts, min_only=True).reshape(free.shape)
+
+
+def _border(free: np.ndarray) -> np.ndarray:
+    """Indices of the free pixels at the window's border."""
+    inner = np.zeros_like(free)
+    inner[1:-1, 1:-1] = True
+    return np.flatnonzero(free & ~inner)
 
 
 def _palette(colours: np.ndarray, count: int) -> np.ndarray:
@@ -127,9 +147,10 @@ def _distance(lab: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 
 def _part_at(region: np.ndarray, place: tuple[int, int]) -> np.ndarray:
-    """The connected part of a region around a place, without holes, uint8 0 or 1."""
-    solid = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    solid[place[1], place[0]] = 1
+    """The connected part of a region around a place, without small holes, uint8 0 or 1."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_NECK, _NECK))
+    solid = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, disc)
+    cv2.circle(solid, place, _NECK, 1, cv2.FILLED)
     _, parts = cv2.connectedComponents(solid, connectivity=8)
     part = (parts == parts[place[1], place[0]]).astype(np.uint8)
-    return cv2.morphologyEx(part, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    return without_specks(cv2.morphologyEx(part, cv2.MORPH_CLOSE, disc) > 0) // 255

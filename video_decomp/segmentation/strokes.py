@@ -41,13 +41,15 @@ def _cut(image: np.ndarray, mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
     guess[labels == NOT_PERSON] = cv2.GC_PR_BGD
     scale = min(1.0, _SIDE / max(mask.shape))
     size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-    small = cv2.resize(guess.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    small: np.ndarray = cv2.resize(guess.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     person = np.isin(small, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if person.any() and not person.all():
-        picture = cv2.resize(np.ascontiguousarray(image[..., ::-1]), size, interpolation=cv2.INTER_AREA)
+        picture: np.ndarray = cv2.resize(
+            np.ascontiguousarray(image[..., ::-1]), size, interpolation=cv2.INTER_AREA
+        )
         cv2.setRNGSeed(0)
-        models = np.zeros((2, 1, 65))
-        cv2.grabCut(picture, small, None, models[0], models[1], _ROUNDS, cv2.GC_INIT_WITH_MASK)
+        models: list[np.ndarray] = [np.zeros((1, 65)), np.zeros((1, 65))]
+        cv2.grabCut(picture, small, (0, 0, 1, 1), models[0], models[1], _ROUNDS, cv2.GC_INIT_WITH_MASK)
         person = np.isin(small, (cv2.GC_FGD, cv2.GC_PR_FGD))
     whole = cv2.resize(person.astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return whole > 0
