@@ -177,6 +177,14 @@ class Template:
         return path if path.is_file() else None
 
     @property
+    def camera_stands(self) -> bool:
+        """Whether the camera is known not to move, or nothing is known of it."""
+        stages = (self.config.pipeline or {}).get("stages", {})
+        filmed = stages.get("inpainting", {}).get("metrics", {}).get("camera", "static")
+        shot = stages.get(MOTION, {}).get("settings", {}).get("camera", "fixed")
+        return filmed == "static" and shot not in ("follow", "orbit")
+
+    @property
     def scene_motion(self) -> Path | None:
         """Motion of the person seen in ``vid.mp4``, by whom the scene's light is known; None: nobody's."""
         own = self.folder / SCENE_MOTION if self.config.is_staged else self.motion

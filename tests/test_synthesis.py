@@ -18,6 +18,8 @@ from mimo.body.motion import Motion
 from mimo.character import Character
 from mimo.files import sha256, write_json
 from mimo.puppet.lift import lift
+from mimo.retargeting.performance import Performance
+from mimo.retargeting.proportions import scaled
 from mimo.synthesis.__main__ import main
 from mimo.video import VideoReader, VideoWriter
 
@@ -163,11 +165,9 @@ def test_surroundings_never_reach_the_texture(character):  # noqa: F811
 
 
 def test_feet_stay_on_the_ground_at_any_size(template, character):  # noqa: F811
-    from mimo.puppet.retarget import retarget
-
     motion = Motion.load(template / "motion.npz")
     body = Character.load(character).body.body
     driver = motion.vertices(0)[:, 1].max()
     for scale in (0.7, 1.0, 1.2):
-        actor = retarget(body, scale, motion)
+        actor = Performance(motion, scaled(body, scale), FPS)
         assert actor.vertices(0)[:, 1].max() == pytest.approx(driver, abs=0.03)

@@ -20,7 +20,6 @@ import pytest
 import yaml
 from conftest import Checkout, copy_checkout
 from PIL import Image
-from scipy.ndimage import gaussian_filter1d
 from test_character import character, man  # noqa: F401 (fixtures)
 
 from mimo import weights
@@ -29,7 +28,6 @@ from mimo.body.raster import fragments
 from mimo.character import Character
 from mimo.closed_groups import GROUP
 from mimo.files import sha256
-from mimo.puppet.retarget import SMOOTHING, Retarget, _offset, up_direction
 from mimo.synthesis.__main__ import main
 from mimo.synthesis.join import main as join
 from mimo.synthesis.parts import Part, Span
@@ -225,20 +223,3 @@ def test_parts_cover_every_frame_once(total, count):
         assert shared == list(later.own)[: later.head], "what one blends, the other has"
         assert later.head == min(seam, len(later.own))
     assert shown[0].head == 0
-
-
-def test_a_foot_stands_the_same_in_a_part(character):  # noqa: F811
-    body = Character.load(character).body
-    count = 20
-    bent = np.repeat(body.rotations, count, axis=0)
-    bent[:, :, 0] += np.linspace(-0.3, 0.3, count)[:, None]
-    repeated = {
-        name: np.repeat(getattr(body, name), count, axis=0)
-        for name in ("root_rotation", "translation", "confidence", "visible")
-    }
-    motion = replace(body, rotations=bent, **repeated)
-    actor = Retarget(motion, motion.body, up_direction(motion))
-    all_at_once = np.array([_offset(actor.body, motion, frame, actor.up) for frame in range(count)])
-    smooth = gaussian_filter1d(all_at_once, SMOOTHING, axis=0, mode="nearest")
-    for frame in (0, 3, 11, 19):
-        assert (actor.offset(frame) == smooth[frame]).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mimo.body.model import Topology
+from mimo.body.motion import Motion
 
 CURL = {"finger2": (18, 25, 15), "finger3": (22, 28, 18), "finger4": (26, 30, 18), "finger5": (30, 30, 18)}
 """Bend of each finger's three joints, degrees."""
@@ -41,3 +42,11 @@ def relaxed(rotations: np.ndarray, topology: Topology) -> np.ndarray:
                 if np.linalg.norm(result[bone]) < SET_BY_FIT:
                     result[bone] = np.radians(angle) * axis
     return result
+
+
+def posed(motion: Motion, index: int) -> np.ndarray:
+    """(V, 3) float32 body of a frame with relaxed fingers, camera space."""
+    body = motion.body
+    transforms = body.bone_transforms(relaxed(motion.rotations[index], body.topology))
+    pose = motion.root_rotation[index], motion.translation[index]
+    return body.skin(body.rest_vertices, transforms, *pose)

@@ -16,7 +16,7 @@ from mimo.body.model import BodyModel
 from mimo.body.raster import fragments
 from mimo.character import Character
 from mimo.puppet.align import align
-from mimo.puppet.hands import relaxed
+from mimo.puppet.hands import posed, relaxed
 from mimo.puppet.light import LightEstimate
 from mimo.puppet.surface import incidence, vertex_normals
 from mimo.puppet.texture import bake
@@ -33,13 +33,11 @@ class Puppet:
     Attributes:
         body: the dressed body at rest.
         texture: uint8 (side, side, 3), row 0 at v = 0, without the picture's light.
-        height: of the fitted body without clothes, metres.
         metrics: how well silhouette and mask agree, and what the texture is made of.
     """
 
     body: BodyModel
     texture: np.ndarray
-    height: float
     metrics: dict[str, Any]
 
 
@@ -53,14 +51,12 @@ def lift(character: Character, relight: float) -> Puppet:
     motion = character.body
     body = motion.body
     topology = body.topology
-    rotations = relaxed(motion.rotations[0], topology)
-    transforms = body.bone_transforms(rotations)
-    pose = (motion.root_rotation[0], motion.translation[0])
-    posed = body.skin(body.rest_vertices, transforms, *pose)
+    transforms = body.bone_transforms(relaxed(motion.rotations[0], topology))
+    points = posed(motion, 0)
     rigid = np.isin(np.array(topology.part_names)[topology.parts], ("hand", "foot")).astype(float)
     loose = np.array([STANDS_OFF[name] for name in topology.part_names])[topology.parts]
-    alignment = align(posed, topology.faces, motion.camera, character.mask, rigid, loose)
-    moved = _to_rest(body, transforms, motion.root_rotation[0], alignment.vertices - posed)
+    alignment = align(points, topology.faces, motion.camera, character.mask, rigid, loose)
+    moved = _to_rest(body, transforms, motion.root_rotation[0], alignment.vertices - points)
     dressed = BodyModel(topology, (body.rest_vertices + moved).astype(np.float32), body.rest_bones)
     surface = Surface.of(topology, alignment.vertices, dressed.rest_vertices, motion.camera)
     light = relight * _light(character, surface)
@@ -71,7 +67,7 @@ def lift(character: Character, relight: float) -> Puppet:
         "texture": {name: round(share, 4) for name, share in shares.items()},
         "picture_light": [round(float(value), 3) for value in light],
     }
-    return Puppet(dressed, texture, float(np.ptp(body.rest_vertices[:, 2])), metrics)
+    return Puppet(dressed, texture, metrics)
 
 
 def _to_rest(

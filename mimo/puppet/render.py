@@ -103,6 +103,13 @@ def _area(points: np.ndarray, faces: np.ndarray) -> float:
     return float(np.abs(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]).sum() / 2)
 
 
+def feet(body: BodyModel) -> list[np.ndarray]:
+    """Vertex numbers of the left and the right foot."""
+    foot = body.topology.parts == body.topology.part_names.index("foot")
+    left = body.topology.mean_vertices[:, 0] > 0
+    return [np.flatnonzero(foot & left), np.flatnonzero(foot & ~left)]
+
+
 def contact_shadow(
     points: np.ndarray,
     feet: list[np.ndarray],

@@ -29,16 +29,16 @@ def performing_body(
             f"the motion is of body model {driver.model}, the character of {character.model}; make the "
             "template with a pose backend of the character's body model"
         )
-    own, drivers = height(character), height(driver)
-    body, tall = dressed, own
+    own, drivers = tall(character), tall(driver)
+    body, is_tall = dressed, own
     if settings.body == "driver":
         clothes = (dressed.rest_vertices - character.rest_vertices) * np.float32(drivers / own)
         body = BodyModel(dressed.topology, driver.rest_vertices + clothes, driver.rest_bones)
-        tall = drivers
-    return scaled(body, (drivers if settings.size == "driver" else own) / tall)
+        is_tall = drivers
+    return scaled(body, (drivers if settings.height == "driver" else own) / is_tall)
 
 
-def height(motion: Motion) -> float:
+def tall(motion: Motion) -> float:
     """Of a person at rest, metres."""
     return float(np.ptp(motion.rest_vertices[:, 2]))
 

@@ -19,4 +19,4 @@ class BodySettings(StageSettings):
         description="proportions: the character's own, fitted from its picture, or the driver's, so that it "
         "fits exactly where the driver was",
     )
-    size: Whose = Field("driver", description="how tall it is: as the driver, or as its own fitted body")
+    height: Whose = Field("driver", description="how tall it is: as the driver, or as its own fitted body")

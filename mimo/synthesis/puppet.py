@@ -19,26 +19,26 @@ from mimo.body.motion import Motion
 from mimo.character import Character
 from mimo.composition.layers import Layer, PersonLayer
 from mimo.composition.scenes import in_scene
+from mimo.puppet.hands import posed
 from mimo.puppet.lift import Puppet, lift
 from mimo.puppet.light import Tone, blur_to_match, exposure, tone_table
-from mimo.puppet.render import Renderer, contact_shadow
-from mimo.puppet.retarget import Retarget, feet, retarget
+from mimo.puppet.render import Renderer, contact_shadow, feet
 from mimo.puppet.scene import NOWHERE, Scene, measure
-from mimo.stage import Rejected, StageSettings
+from mimo.retargeting.performance import Performance
+from mimo.retargeting.proportions import performing_body
+from mimo.retargeting.settings import BodySettings
+from mimo.stage import Rejected
 from mimo.synthesis.interface import Job
 from mimo.template import Template
 
 WEIGHTS = "anny-body"
 
 
-class Settings(StageSettings):
+class Settings(BodySettings):
     """Settings of the puppet backend."""
 
     body_model: ClassVar[str | None] = "Anny"
 
-    size: Literal["driver", "own"] = Field(
-        "driver", description="how tall the character is: as the driver, or as its own body was estimated"
-    )
     relight: float = Field(
         0.9,
         ge=0,
@@ -83,13 +83,13 @@ def layers(job: Job, settings: Settings) -> Iterator[PersonLayer]:
             f"{job.character.name}: body and mask of the character agree badly "
             f"(overlap {puppet.metrics['silhouette_iou_lifted']:.2f}); another picture may look better"
         )
-    scale = float(np.ptp(motion.rest_vertices[:, 2])) / puppet.height if settings.size == "driver" else 1.0
-    actor = retarget(puppet.body, scale, motion)
+    body = performing_body(puppet.body, job.character.body, motion, settings)
+    actor = Performance(motion, body, float(template.info.fps), template.camera_stands)
     scene = measure(template, motion) if has_scene else NOWHERE
     job.metrics["scene"] = {
         "light": [round(float(value), 3) for value in scene.light],
         "grain": round(scene.grain, 2),
-        "size": round(scale, 3),
+        "height": round(float(np.ptp(body.rest_vertices[:, 2])), 3),
     }
     return _drawn(job, actor, _dressed_texture(job.character, puppet, scene, settings), scene, settings)
 
@@ -138,7 +138,7 @@ def _dressed_texture(character: Character, puppet: Puppet, scene: Scene, setting
 
 
 def _drawn(
-    job: Job, actor: Retarget, texture: np.ndarray, scene: Scene, settings: Settings
+    job: Job, actor: Performance, texture: np.ndarray, scene: Scene, settings: Settings
 ) -> Iterator[PersonLayer]:
     """Draw the character and its shadow frame by frame."""
     template, motion = job.template, actor.motion
@@ -148,11 +148,12 @@ def _drawn(
     blur = grain = 0.0
     if settings.sharpness == "scene":
         whole_clip = (number for number in template.frame_numbers.tolist() if number in present)
-        blur = _matching_blur((renderer.draw(actor.vertices(number), light) for number in whole_clip), scene)
+        drawn = (renderer.draw(posed(*actor.at(number)), light) for number in whole_clip)
+        blur = _matching_blur(drawn, scene)
         grain = scene.grain
     shadow_feet = feet(actor.body)
     for number in template.frame_numbers[job.frames.start : job.frames.stop].tolist():
-        points = actor.vertices(number) if number in present else None
+        points = posed(*actor.at(number)) if number in present else None
         layer = renderer.draw(points, light) if points is not None else None
         if points is None or layer is None:
             yield PersonLayer()
