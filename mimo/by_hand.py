@@ -13,20 +13,20 @@ from mimo.template import CONFIG
 from mimo.weight_sources.digests import recorded_digest
 
 
-def unseen_changes(template: Path) -> list[str]:
+def unseen_changes(template: Path, stage: str = "occlusion") -> list[str]:
     """Files of a template to make again, since its ``occ.mp4`` was deleted, or another one is in its place.
 
     Deleted, what passes in front has to be found again. Retouched, or added, it is taken as it is: the
     template has to be packed again.
+
+    Args:
+        template: its folder.
+        stage: the one that finds what passes in front.
     """
-    record, config, occluder = (
-        template / "records" / "occlusion.json",
-        template / CONFIG,
-        template / "occ.mp4",
-    )
-    if not occluder.is_file():
-        return [str(record)] if _read(record).get("occ_sha256") else []
+    record, config, occluder = template / "records" / f"{stage}.json", template / CONFIG, template / "occ.mp4"
     packed = _read(config).get("pipeline") or {}
+    if not occluder.is_file():
+        return [str(record)] if packed.get("occ_sha256") or _read(record).get("occ_sha256") else []
     return [str(config)] if packed and packed.get("occ_sha256") != recorded_digest(occluder) else []
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field
 
+from mimo.alpha_video import AlphaFormat
 from mimo.matrix import DEFAULT_FILE, Pair
 from mimo.segments import SegmentSettings
 from mimo.stage import Rejected, StageSettings
@@ -22,7 +23,7 @@ Folder = Annotated[Path, BeforeValidator(local_folder)]
 class AlphaSettings(StageSettings):
     """Results for compositors: the character alone, its shadow, and what is in front of it cut out."""
 
-    format: Literal["prores", "vp9", "png"] | None = Field(
+    format: AlphaFormat | None = Field(
         "prores", description="a file beside the result: .mov, .webm, or a folder of pictures; null: none"
     )
     of: Literal["transparent", "all"] = Field(
@@ -77,6 +78,7 @@ class Configuration(StageSettings):
     inpainting: dict[str, Any] = Field({}, description="backend and settings of the stage")
     template: dict[str, Any] = Field({}, description="settings of the stage")
     motion: dict[str, Any] = Field({}, description="settings of the stage")
+    group: dict[str, Any] = Field({}, description="settings of the stage")
     staging: dict[str, Any] = Field({}, description="settings of the stage")
     character: dict[str, Any] = Field({}, description="backend and settings of the stage")
     synthesis: dict[str, Any] = Field({}, description="backend and settings of the stage")

@@ -21,14 +21,16 @@ from mimo.fingerprint import PACKAGES, ROOT, sources
 from mimo.stages import STAGES, backend_names, main_module, settings_class
 
 USES_BACKENDS_OF = {"character": ["pose"]}
-JOBS_ON_SEGMENTS = {
-    "ingest": ["cut"],
-    "segmentation": ["survey", "mask"],
-    "pose": ["survey", "motion"],
-    "occlusion": ["survey", "occluders"],
-    "inpainting": ["survey", "background"],
+FURTHER_JOBS = {
+    "ingest": ["video_decomp.segments.cut"],
+    "segmentation": ["video_decomp.segments.survey", "video_decomp.segments.mask"],
+    "pose": ["video_decomp.segments.survey", "video_decomp.segments.motion"],
+    "occlusion": ["video_decomp.segments.survey", "video_decomp.segments.occluders"],
+    "inpainting": ["video_decomp.segments.survey", "video_decomp.segments.background"],
+    "group": ["video_decomp.group.pack"],
+    "synthesis": ["mimo.synthesis.join", "mimo.synthesis.cast"],
 }
-"""Modules of `video_decomp.segments` that run in a stage's environment."""
+"""Modules of further command lines that run in a stage's environment."""
 BROUGHT_ALONG = {"pydantic_core": "pydantic", "triton": "torch", "cuda": "cuda-bindings", "botocore": "boto3"}
 PYTHON = "python =3.11"
 CUDA = "cuda-version =12.9"
@@ -64,7 +66,7 @@ def imported(stage: str, *, networks: bool) -> set[str]:
         for name in backend_names(used)
         if networks or not has_networks_of(used, name)
     ]
-    modules += [f"video_decomp.segments.{job}" for job in JOBS_ON_SEGMENTS.get(stage, [])]
+    modules += FURTHER_JOBS.get(stage, [])
     names: set[str] = set()
     for path in sources((main_module(stage), *modules)).values():
         for node in ast.walk(ast.parse(path.read_bytes())):

@@ -18,7 +18,7 @@ from mimo.fingerprint import fingerprint
 from mimo.matrix import Results, Stock
 from mimo.project_checks import check_names, check_settings, check_storage
 from mimo.resources import PICTURE, Clip, Demand, demand
-from mimo.scene_names import JOINT, Staging
+from mimo.scene_names import JOINT, Staging, scene_argument
 from mimo.segments import any_of, video_of
 from mimo.side_files import find_side_files, with_side_files
 from mimo.sources import (
@@ -208,6 +208,18 @@ class Project:
         others = any_of([*self.dropped_in, *self.motions, *self.groups])
         return f"(?!(?:{others}|{self.staged_pattern})/)[^/]+"
 
+    @property
+    def cast_groups(self) -> list[str]:
+        """Groups that appear in a result, in name order."""
+        return sorted({group for group, _ in self.results.casts})
+
+    def scene_argument(self, staged: str) -> str:
+        """Where a motion is put into, as the staging command line is told."""
+        scene = Staging.named(staged).scene
+        if scene in self.scenes:
+            return str(self.scenes[scene])
+        return str(self.config.templates / scene) if scene in self.templates else scene_argument(scene)
+
     def dropped_in_files(self, name: str) -> list[str]:
         """Files of a template dropped in by hand; none for our own: its ``config.json`` has their digests."""
         if name not in self.dropped_in:
@@ -252,17 +264,28 @@ class Project:
             found[f"{other}/{backend}"] = load_backend(STAGES[other], backend).Settings()
         return {user: needs(user, settings) for user, settings in found.items()}
 
-    @_once
-    def digest(self, stage: str, name: str = "") -> str:
+    def digest(self, stage: str, name: str = "", main: str = "") -> str:
         """Digest of the code and the model files that a stage uses (see `mimo.fingerprint`).
 
         Of a file or folder that the settings name, the contents count.
+
+        Args:
+            stage: key of `STAGES`.
+            name: video, template or character.
+            main: module of the command line, if it is not the stage's own.
         """
+        return _digest(
+            main or main_module(stage), tuple(self._used_backends(stage, name)), self._contents(stage, name)
+        )
+
+    @_once
+    def _contents(self, stage: str, name: str = "") -> tuple[str, ...]:
+        """Digests of the files that a stage's settings need or name."""
         files = [digest for needed in self.weight_files(stage, name).values() for digest in digests(needed)]
         for _, value in self.settings(stage, name):
             if isinstance(value, Path) and value.exists():
                 files += content_digests(value)
-        return _digest(main_module(stage), tuple(self._used_backends(stage, name)), tuple(files))
+        return tuple(files)
 
     @_once
     def uses_networks(self, stage: str, name: str = "") -> bool:

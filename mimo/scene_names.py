@@ -42,13 +42,15 @@ def is_reserved(name: str) -> bool:
 
 
 def scene_argument(scene: str) -> str:
-    """What the staging command line is told of a scene without files: ``#203040``, ``white``, none.
+    """What the staging command line is told of a scene without files: ``#203040``, or none.
 
     Args:
         scene: as in the name of a staged template.
     """
-    digits = colour(scene)
-    return f"#{digits}" if digits is not None and digits not in ImageColor.colormap else scene
+    word = colour(scene)
+    if word is None:
+        return scene
+    return f"#{bytes(ImageColor.getrgb(word)).hex()}" if word in ImageColor.colormap else f"#{word}"
 
 
 @dataclass(frozen=True)

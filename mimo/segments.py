@@ -102,6 +102,8 @@ def parts_of(project: Project, name: str) -> int:
     settings = project.config.segments
     if settings.length is None:
         return 1
+    if name in project.results.staged:  # it is as long as its motion
+        return parts_of(project, project.results.staged[name].motion)
     if name not in project.videos:
         return settings.parts(seconds_of(project.config.templates / name / "vid.mp4"))
     ingest: Any = project.settings("ingest", name)
@@ -127,7 +129,9 @@ def divided(project: Project, stage: str | None = None) -> str:
 
 def in_parts(project: Project) -> str:
     """Regular expression of the templates whose results are made in parts (`mimo.synthesis.parts`)."""
-    return any_of(name for name in project.templates if parts_of(project, name) > 1)
+    return any_of(
+        name for name in [*project.templates, *project.results.staged] if parts_of(project, name) > 1
+    )
 
 
 def result_parts(project: Project, template: str) -> list[str]:

@@ -99,7 +99,9 @@ def members_of(
     return {
         video: members
         for video, members in groups.items()
-        if video not in exclude and members and all(template in videos for template in members.values())
+        if video not in exclude
+        and len(members) > 1
+        and all(template in videos for template in members.values())
     }
 
 

@@ -16,6 +16,7 @@ STAGES = {
     "inpainting": "video_decomp.inpainting",
     "template": "video_decomp.pack",
     "motion": "video_decomp.motion",
+    "group": "video_decomp.group",
     "staging": "video_decomp.staging",
     "character": "video_decomp.character",
     "synthesis": "mimo.synthesis",

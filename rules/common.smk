@@ -5,6 +5,8 @@ from errno import ENOENT
 from pathlib import Path
 
 from mimo import segments
+from mimo.alpha_results import alpha_options, alpha_pattern, has_alpha
+from mimo.alpha_video import SUFFIXES
 from mimo.by_hand import unseen_changes
 from mimo.files import sampled_digest
 from mimo.lifetime import announce_run
@@ -45,12 +47,15 @@ wildcard_constraints:
     character=r"[^/]+",
     template=r"[^/]+",
     motion=segments.any_of(project.motions),
+    staged=project.staged_pattern,
+    group=segments.any_of(project.groups),
+    cast=r"[^/]+=[^/]+",
 
 
 def prepare_run():
     """Refuse to start when another run is at work, a folder cannot be written, or a model file is missing."""
     jobs = list(workflow.dag.needrun_jobs())
-    stages = {job.rule.name.removesuffix("_part") for job in jobs}
+    stages = {job.rule.name.partition("_")[0] for job in jobs}
     config = project.config
     try:
         hold_run_lock(Path.cwd())
@@ -65,14 +70,9 @@ def prepare_run():
         raise WorkflowError(str(error)) from None
 
 
-def made(name):
-    """A file of the template of one driving video."""
-    return stored(f"{project.config.templates}/{{video}}/{name}")
-
-
-def of_motion(name):
-    """A file of the template of one motion."""
-    return stored(f"{project.config.templates}/{{motion}}/{name}")
+def made(name, wildcard="video"):
+    """A file of the template of one driving video, or of what another wildcard names."""
+    return stored(f"{project.config.templates}/{{{wildcard}}}/{name}")
 
 
 def template_of_camera(wildcards):
@@ -91,6 +91,18 @@ def result(suffix):
     return stored(f"{project.config.results}/{{template}}/{{character}}{suffix}")
 
 
+def alpha_result():
+    """The file of a result with transparency, or the folder of its pictures."""
+    format = project.config.alpha.format
+    file = result(SUFFIXES[format or "prores"])
+    return directory(file) if format == "png" else file
+
+
+def made_otherwise():
+    """Regular expression of templates whose results other rules make: in parts, with transparency, casts."""
+    return f"{segments.in_parts(project)}|{alpha_pattern(project)}|{segments.any_of(project.groups)}"
+
+
 def result_part(suffix):
     """A file of one part of a result: never stored, since it goes when the parts are joined."""
     return f"{project.config.results}/{{template}}/{{character}}.parts/{{part}}{suffix}"
@@ -98,8 +110,21 @@ def result_part(suffix):
 
 def results():
     """Every result to make."""
-    templates, characters = zip(*project.pairs) if project.pairs else ((), ())
-    return every(rules.synthesis.output, zip, template=templates, character=characters)
+    groups, casts = unzipped(
+        (group, cast.name) for group, cast in project.results.casts
+    )
+    made = every(rules.synthesis_cast.output, zip, group=groups, cast=casts)
+    for rule, alpha in ((rules.synthesis, False), (rules.synthesis_alpha, True)):
+        pairs = [pair for pair in project.pairs if has_alpha(project, pair[0]) == alpha]
+        templates, characters = unzipped(pairs)
+        made += every(rule.output, zip, template=templates, character=characters)
+    return made
+
+
+def unzipped(pairs):
+    """Pairs as two lists."""
+    columns = [*zip(*pairs)]
+    return columns or ((), ())
 
 
 def every(files, *combine, **names):
@@ -127,20 +152,27 @@ def digest(stage, wildcard):
 
 def content(files, wildcard):
     """Digest of a source's content, so that one put in its place is noticed, even if it is older."""
-
-    def digest(wildcards):
-        file = files[wildcards[wildcard]]
-        return listed_digest(file) if address(file) else sampled_digest(file)
-
-    return digest
+    return lambda wildcards: source_digest(files[wildcards[wildcard]])
 
 
-def unseen(wildcards):
-    """No input; but Snakemake, which has no trigger for them, is told of changes by hand to a template."""
-    folder = project.config.templates / wildcards.video
-    if workflow.is_main_process and not address(folder):
-        workflow.dag.forcefiles.update(unseen_changes(folder))
-    return []
+def source_digest(file):
+    """Digest of a source's content, here or on the storage."""
+    return listed_digest(file) if address(file) else sampled_digest(file)
+
+
+def unseen(wildcard, stage):
+    """No input; but Snakemake, which has no trigger for them, is told of changes by hand to a template.
+
+    The stage is the one that finds what passes in front.
+    """
+
+    def none(wildcards):
+        folder = project.config.templates / wildcards[wildcard]
+        if workflow.is_main_process and not address(folder):
+            workflow.dag.forcefiles.update(unseen_changes(folder, stage))
+        return []
+
+    return none
 
 
 def environment(stage, wildcard):

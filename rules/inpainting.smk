@@ -11,7 +11,7 @@ rule inpainting:
     benchmark:
         logged("inpainting", "{video}.tsv")
     wildcard_constraints:
-        video=segments.worked_on(project, "inpainting"),
+        video=f"{segments.worked_on(project, 'inpainting')}|{segments.any_of(project.groups)}",
     conda:
         environment("inpainting", "video")
     threads: threads("inpainting", "video")

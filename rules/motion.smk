@@ -4,11 +4,11 @@ rule motion:
         camera=template_of_camera,
         named=named_files("motion", "motion"),
     output:
-        motion=ensure(of_motion("motion.npz"), non_empty=True),
-        sdc=ensure(of_motion("sdc.mp4"), non_empty=True),
-        record=of_motion("records/motion.json"),
-        preview=ensure(of_motion("preview.png"), non_empty=True),
-        config=of_motion("config.json"),
+        motion=ensure(made("motion.npz", "motion"), non_empty=True),
+        sdc=ensure(made("sdc.mp4", "motion"), non_empty=True),
+        record=made("records/motion.json", "motion"),
+        preview=ensure(made("preview.png", "motion"), non_empty=True),
+        config=made("config.json", "motion"),
     log:
         logged("motion", "{motion}.log"),
     benchmark:

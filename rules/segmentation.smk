@@ -1,6 +1,7 @@
 rule segmentation:
     input:
         vid=rules.ingest.output.vid,
+        corrections=corrections,
         named=named_files("segmentation", "video"),
     output:
         mask=ensure(made("mask.mp4"), non_empty=True),
@@ -19,9 +20,11 @@ rule segmentation:
     params:
         folder=subpath(input.vid, parent=True),
         options=options("segmentation", "video"),
+        corrections=corrections_option,
+        corrected=corrections_content,
         code=digest("segmentation", "video"),
     message:
         "{wildcards.video}: finding and cutting out the person"
     shell:
         "python -m video_decomp.segmentation --template={params.folder:q} {params.options:q}"
-        " > {log:q} 2>&1"
+        " {params.corrections:q} > {log:q} 2>&1"

@@ -13,7 +13,7 @@ rule synthesis_part:
     benchmark:
         logged("synthesis", "{template}/{character}.parts/{part}.tsv")
     wildcard_constraints:
-        template=segments.in_parts(project),
+        template=made_in_parts(),
         part=r"\d+-of-\d+",
     conda:
         environment("synthesis", "template")
@@ -45,7 +45,7 @@ rule synthesis_join:
     benchmark:
         logged("synthesis", "{template}/{character}.tsv")
     wildcard_constraints:
-        template=segments.in_parts(project),
+        template=made_in_parts(),
     conda:
         environment("synthesis", "template")
     threads: 2

@@ -5,7 +5,7 @@ rule template:
         rules.pose.output,
         rules.occlusion.output,
         rules.inpainting.output,
-        unseen,
+        unseen("video", "occlusion"),
     output:
         preview=ensure(made("preview.png"), non_empty=True),
         config=made("config.json"),
@@ -38,3 +38,7 @@ rule templates:
         every(rules.inpainting.output, video=project.videos),
         every(rules.template.output, video=project.videos),
         every(rules.motion.output, motion=project.motions),
+        every(rules.staging.output, staged=project.results.staged),
+        every(rules.group.output, group=project.cast_groups),
+        every(rules.inpainting.output, video=project.cast_groups),
+        every(rules.group_template.output, group=project.cast_groups),
