@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +25,7 @@ PICTURE_SUFFIX = {
     **{"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "BMP": ".bmp"},
     **{"TIFF": ".tif", "AVIF": ".avif"},
 }
+PICTURE_FORMATS = [name for name in PICTURE_SUFFIX if name != "MPO"]  # opened as JPEG
 SMALLEST_PICTURE = 32
 MEGABYTE = 10**6
 LARGEST_TEXT = 20 * MEGABYTE
@@ -103,30 +103,28 @@ def _check_length(container: av.container.InputContainer, stream: av.VideoStream
 
 def _is_picture(path: Path) -> bool:
     try:
-        with Image.open(path, formats=list(PICTURE_SUFFIX)):
+        with Image.open(path, formats=PICTURE_FORMATS):
             return True
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
 
 def _picture(path: Path, limits: Limits) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-        try:
-            with Image.open(path, formats=list(PICTURE_SUFFIX)) as picture:
-                kind, (width, height) = str(picture.format), picture.size
-                if width * height > limits.picture_megapixels * MEGABYTE:
-                    raise Rejected(
-                        f"the picture has {width} × {height} pixels; "
-                        f"{limits.picture_megapixels:g} million are taken at most: make it smaller"
-                    )
-                if min(width, height) < SMALLEST_PICTURE:
-                    raise Rejected(f"the picture is only {width} × {height} pixels; give a larger one")
-                picture.load()
-        except (UnidentifiedImageError, Image.DecompressionBombError):
-            raise Rejected("that is no picture that is known; give a PNG, JPEG or WebP") from None
-        except (OSError, ValueError, SyntaxError, MemoryError, EOFError) as error:
-            raise Rejected(f"the picture is damaged ({error}); save it again") from None
+    try:
+        with Image.open(path, formats=PICTURE_FORMATS) as picture:
+            kind, (width, height) = str(picture.format), picture.size
+            if width * height > limits.picture_megapixels * MEGABYTE:
+                raise Rejected(
+                    f"the picture has {width} × {height} pixels; "
+                    f"{limits.picture_megapixels:g} million are taken at most: make it smaller"
+                )
+            if min(width, height) < SMALLEST_PICTURE:
+                raise Rejected(f"the picture is only {width} × {height} pixels; give a larger one")
+            picture.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        raise Rejected("that is no picture that is known; give a PNG, JPEG or WebP") from None
+    except (OSError, ValueError, SyntaxError, MemoryError, EOFError) as error:
+        raise Rejected(f"the picture is damaged ({error}); save it again") from None
     return PICTURE_SUFFIX[kind]
 
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mimo.app import gradio_routes
 from mimo.app.cookies import Password, Users, read_cookies
 from mimo.app.core import USER
-from mimo.stage import Rejected
+from mimo.app.queue import FAULT
 
 logger = logging.getLogger(__name__)
 
@@ -127,13 +128,10 @@ class Guard:
         answer = _Answer(send)
         try:
             await self._checked(scope, receive, answer)
-        except Rejected as error:
-            await _refusal(400, str(error))(scope, receive, answer)
         except Exception:
             logger.exception("%s %s", scope["method"], scope["path"])
             if not answer.begun:
-                words = "a fault of this server; whoever runs it finds more in its log"
-                await _refusal(500, words)(scope, receive, answer)
+                await _refusal(500, FAULT)(scope, receive, answer)
 
     async def _checked(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
@@ -208,6 +206,16 @@ class _Answer:
                 headers.append("Set-Cookie", header)
                 headers["Cache-Control"] = "no-store"
         await self._send(message)
+
+
+def refused(_: Request, error: Exception) -> Response:
+    """Answer of a route that has raised `Rejected`: its words."""
+    return _refusal(400, str(error))
+
+
+def faulty(_: Request, error: Exception) -> Response:
+    """Answer of a route that has a fault, which `Guard` writes into the log."""
+    return _refusal(500, FAULT)
 
 
 def _refusal(status: int, words: str) -> Response:

@@ -22,6 +22,7 @@ from mimo.stage import Rejected
 logger = logging.getLogger(__name__)
 
 BUSY = "another run is at work in this project, started outside of this page; it goes on when that has ended"
+FAULT = "a fault of this server; whoever runs it finds more in its log"
 _LOOK = 1.0
 """Seconds between two looks at a running job."""
 _WAIT = 3.0
@@ -204,7 +205,7 @@ class JobQueue:
             self._work(job, run)
         except Exception:
             logger.exception("job %s", job.id)
-            self._end(job, "failed", "a fault of this server; whoever runs it finds more in its log")
+            self._end(job, "failed", FAULT)
 
     def _work(self, job: Job, run: SnakemakeRun | None) -> None:
         """Run a job to its end, or go on with its run that an earlier server has started."""

@@ -6,20 +6,24 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from importlib.resources import files
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from mimo.app import corrections_route, login, media, uploads
+from mimo.app import corrections_route, guard, login, media, uploads
 from mimo.app.cookies import Password, Users
 from mimo.app.core import Core
 from mimo.app.guard import Guard, Names
 from mimo.app.housekeeping import Housekeeping
+from mimo.stage import Rejected
 
 logger = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "pages" / "static"
+"""Scripts and styles of the pages, served to everybody who may ask."""
 
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -51,12 +55,17 @@ def application(core: Core, names: Names, password: Password | None) -> ASGIApp:
             housekeeping.stop()
             core.queue.stop()
 
-    inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=at_work)
+    inner = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=at_work,
+        exception_handlers={Rejected: guard.refused, Exception: guard.faulty},
+    )
     for module in (media, uploads, corrections_route):
         inner.router.routes += module.routes(core)
     inner.router.routes += login.routes(password)
-    static = files(page.__package__) / "static"
-    inner.mount("/static-app", StaticFiles(directory=str(static)))
+    inner.mount("/static-app", StaticFiles(directory=STATIC))
     gradio.mount_gradio_app(
         inner,
         page.build(core),
