@@ -99,8 +99,8 @@ def marks_of(motion: Motion, ground: Ground, fps: float) -> list[Mark]:
     before, after = np.maximum(frames - half, 0), np.minimum(frames + half, len(places) - 1)
     seconds = np.maximum(after - before, 1) / fps
     step = (places[after] - places[before]) / seconds[:, None]
-    goes = np.linalg.norm(step, axis=1) > TRAVELS
-    headings = np.where(goes[:, None], ground.along(step), facing)
+    moving = np.linalg.norm(step, axis=1) > TRAVELS
+    headings = np.where(moving[:, None], ground.along(step), facing)
     return [Mark(place, heading) for place, heading in zip(places, headings, strict=True)]
 
 
@@ -123,10 +123,15 @@ def _hips(motion: Motion, turn: np.ndarray, frames: list[int] | slice = slice(No
     return np.asarray(turn @ heads + motion.translation[frames])
 
 
+def goes(poses: Poses) -> bool:
+    """Whether a motion ends elsewhere than it begins."""
+    return bool(np.linalg.norm((poses.hips[-1] - poses.hips[0])[:2]) > TRAVELS)
+
+
 def bearing(poses: Poses) -> float:
     """Radians about z, from -y, of the way that a motion goes; 0, where it faces at first, if it stays."""
     way = poses.hips[-1] - poses.hips[0]
-    return float(np.arctan2(way[0], -way[1])) if np.linalg.norm(way[:2]) > TRAVELS else 0.0
+    return float(np.arctan2(way[0], -way[1])) if goes(poses) else 0.0
 
 
 def axes_at(ground: Ground, heading: np.ndarray, turned: float) -> np.ndarray:

@@ -17,8 +17,10 @@ from video_decomp.staging.interface import Placed
 
 NEAR = 0.5
 """Metres from the camera within which nobody may come."""
-FITS = 0.005
+FITS = 0.02
 """Share of the body's points over time that may be outside the picture."""
+HIDDEN = 0.1
+"""Share that may be behind what stands in front of the scene's person, if there is a better place."""
 LOOKED_AT = 40
 """Frames of the motion that are looked at."""
 SPREAD = 6
@@ -61,13 +63,16 @@ def place_at(ground: Ground, x: float, y: float) -> np.ndarray:
     return place
 
 
-def put(performance: Performance, ground: Ground, candidates: list[Candidate]) -> Placed:
-    """Put a performance where it fits: by the first candidate that stays in the picture, else the best.
+def put(
+    performance: Performance, ground: Ground, candidates: list[Candidate], front: np.ndarray | None = None
+) -> Placed:
+    """Put a performance where it fits: by the first candidate that can be seen, else the best.
 
     Args:
         performance: the motion.
         ground: of the scene.
         candidates: at least one, the most natural first.
+        front: (h, w) uint8 mask of what stands in front there; None: nothing.
     """
     poses = performance.poses
     frames = np.unique(np.linspace(0, len(poses) - 1, LOOKED_AT).round().astype(int))
@@ -84,12 +89,15 @@ def put(performance: Performance, ground: Ground, candidates: list[Candidate]) -
         seen = (points - shot.places[0]) @ axes.T
         outside = outside_picture(seen, ground.camera)
         share = float(outside.mean())
-        if best is None or share < best[0]:
-            best = (share, candidate, shot, seen, outside)
-        if share <= FITS:
+        behind = 0.0 if front is None else float(hidden(seen, ground.camera, front).mean())
+        lack = max(share - FITS, 0) + max(behind - HIDDEN, 0)
+        if best is None or lack < best[0]:
+            best = (lack, candidate, shot, seen, outside)
+        if lack <= 0:
             break
     assert best is not None, "there is always a candidate"
-    share, candidate, shot, seen, outside = best
+    _, candidate, shot, seen, outside = best
+    share = float(outside.mean())
     nearest = float(seen[..., 2].min())
     start = project(ground.under(shot.axes[0] @ (anchors["start"] - shot.places[0])), ground.camera)
     warnings = []
@@ -118,3 +126,11 @@ def outside_picture(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
     near = points[..., 2] < NEAR
     pixels = project(np.where(near[..., None], [0, 0, 1.0], points), camera)
     return np.asarray(near | ((pixels < 0) | (pixels > camera[3:])).any(-1))
+
+
+def hidden(points: np.ndarray, camera: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """Which points (T, N, 3) in camera space lie behind a mask (h, w) uint8: (T, N) bool."""
+    inside = ~outside_picture(points, camera)
+    pixels = project(np.where(inside[..., None], points, [0, 0, 1.0]), camera).astype(int)
+    column, row = (np.clip(pixels[..., axis], 0, front.shape[1 - axis] - 1) for axis in (0, 1))
+    return np.asarray(inside & (front[row, column] > 127))

@@ -14,7 +14,7 @@ from mimo.body.motion import Motion
 from mimo.stage import Rejected
 from mimo.template import Template
 from mimo.video import has_audio
-from video_decomp.motion.placing import Ground, Mark, marks_of
+from video_decomp.motion.placing import Ground, Mark, goes, marks_of
 from video_decomp.staging.camera import LENS, camera_height, pixels, spot
 from video_decomp.staging.driver import Driver, Performance
 from video_decomp.staging.frames import of_video
@@ -48,15 +48,16 @@ def open_scene(text: str, driver: Driver, wishes: Wishes, scratch: Path) -> Scen
         raise Rejected(f"{text}: {info.width}x{info.height} pixels; a scene's sizes must be even")
     person = _person(template)
     size = (info.width, info.height)
+    read = {name: _numbered(of_video(video), template) for name, video in template.videos.items()}
+    occ = read["occ"] if template.has_occluder else None
+    vid = read["vid"] if occ is None else partial(_without_person, read["vid"], read["bk"], read["mask"], occ)
     if template.motion is None:
         ground = by_hand(size, (wishes.lens or LENS) * max(size), wishes, 1, driver)
         into = view(ground, wishes, 1)
     else:
         ground, marks = _ground(template, person, wishes, driver)
-        into = partial(_view, ground=ground, marks=marks, wishes=wishes)
-    read = {name: _numbered(of_video(video), template) for name, video in template.videos.items()}
-    occ = read["occ"] if template.has_occluder else None
-    vid = read["vid"] if occ is None else partial(_without_person, read["vid"], read["bk"], read["mask"], occ)
+        front = None if occ is None else next(occ(np.zeros(1, int)))
+        into = partial(_view, ground=ground, marks=marks, wishes=wishes, front=front)
     ours = template.config.pipeline
     return Scene(
         kind="template",
@@ -120,20 +121,26 @@ def _pixel(ground: Ground, place: np.ndarray) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _view(performance: Performance, ground: Ground, marks: list[Mark], wishes: Wishes) -> Placed:
-    """Begin where the person does and go where it goes; later on its way, or turned, if that does not fit."""
+def _view(
+    performance: Performance, ground: Ground, marks: list[Mark], wishes: Wishes, front: np.ndarray | None
+) -> Placed:
+    """Begin where the person does and go where it goes; later on its way, or turned, if that does not fit.
+
+    Who stays where he is does so in the middle of the picture, as far as the person comes.
+    """
     turn = (0.0,) if wishes.turn is None else (wishes.turn,)
     turns = TURNS if wishes.turn is None else turn
     if wishes.at is not None:
         place = place_at(ground, *wishes.at)
         nearest = min(marks, key=lambda mark: float(np.linalg.norm(mark.place - place)))
         return put(performance, ground, turned(ground, Mark(place, nearest.heading), "start", turns))
+    inward = sorted(marks, key=lambda mark: abs(_pixel(ground, mark.place)[0] - ground.camera[1]))
     candidates: list[Candidate] = []
-    for mark in marks:
+    for mark in marks if goes(performance.poses) else inward:
         candidates += turned(ground, mark, "start", turn)
-    for mark in sorted(marks, key=lambda mark: abs(_pixel(ground, mark.place)[0] - ground.camera[1])):
+    for mark in inward:
         candidates += turned(ground, mark, "middle", turns)
-    return put(performance, ground, candidates)
+    return put(performance, ground, candidates, front)
 
 
 def _numbered(frames: Frames, template: Template) -> Frames:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from mimo.body.camera import project
-from video_decomp.motion.placing import TRAVELS, Ground, Mark
+from video_decomp.motion.placing import Ground, Mark, goes
 from video_decomp.staging.camera import ground_by_hand, spot
 from video_decomp.staging.driver import Driver, Performance
 from video_decomp.staging.interface import Placed, Wishes
@@ -34,9 +34,9 @@ def _view(performance: Performance, ground: Ground, wishes: Wishes, pixel: float
     size = (int(ground.camera[3]), int(ground.camera[4]))
     x, y = spot(size, wishes, pixel)
     place = place_at(ground, x, y)
-    hips = performance.poses.hips
-    goes = float((hips[-1, :2] - hips[0, :2]) @ (hips[-1, :2] - hips[0, :2])) > TRAVELS**2
-    turns = (GOING if goes else (STANDING, *TURNS)) if wishes.turn is None else (wishes.turn,)
+    turns = (
+        (GOING if goes(performance.poses) else (STANDING, *TURNS)) if wishes.turn is None else (wishes.turn,)
+    )
     if wishes.at is not None:
         return put(performance, ground, turned(ground, Mark(place, -ground.forward), "start", turns))
     candidates: list[Candidate] = []
