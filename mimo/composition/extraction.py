@@ -22,6 +22,8 @@ _LEVELS = 80.0
 _REACH, _OUTLINE, _NEIGHBOURS = 0.12, 0.012, 0.006
 # How strongly neighbours agree, and rounds in which they do.
 _BOND, _ROUNDS = 4.0, 8
+# What a difference weighs beside the place.
+_WEIGHT = 2.0
 # Pixels at the outline in which person and scene may be mixed.
 _BAND = 2
 # Difference of colours from which on the share of each in a mixture can be told.
@@ -68,7 +70,7 @@ def _where(image: np.ndarray, scene: np.ndarray, body: np.ndarray, height: int) 
     # The autoencoder softens fine detail: where the scene has much, a difference says less.
     detail = cv2.GaussianBlur(np.abs(scene - cv2.GaussianBlur(scene, (0, 0), 2.0)).max(axis=2), (0, 0), 2.0)
     noise = _NOISE + 0.5 * detail
-    seen = np.minimum(difference / noise, 12) + np.log(2 * noise / _LEVELS)
+    seen = _WEIGHT * (np.minimum(difference / noise, 12) + np.log(2 * noise / _LEVELS))
     depth = cv2.distanceTransform(body, cv2.DIST_L2, 5) - cv2.distanceTransform(255 - body, cv2.DIST_L2, 5)
     place = np.clip(depth / (_OUTLINE * height), -1, 6)
     place = np.where(depth < -_REACH * height, -100, place)
