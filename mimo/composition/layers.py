@@ -77,6 +77,22 @@ def stacked(people: Sequence[PersonLayer]) -> list[Layer]:
     return shadows + [one.person for one in people if one.person is not None]
 
 
+def without(layer: Layer | None, front: Layer | None) -> Layer | None:
+    """What a layer shows beside another one that lies before it."""
+    if layer is None or front is None:
+        return layer
+    top, left = max(layer.top, front.top), max(layer.left, front.left)
+    bottom = min(one.top + one.alpha.shape[0] for one in (layer, front))
+    right = min(one.left + one.alpha.shape[1] for one in (layer, front))
+    if top >= bottom or left >= right:
+        return layer
+    clear = np.ones_like(layer.alpha)
+    clear[top - layer.top : bottom - layer.top, left - layer.left : right - layer.left] -= front.alpha[
+        top - front.top : bottom - front.top, left - front.left : right - front.left
+    ]
+    return Layer(layer.left, layer.top, layer.colour * clear[..., None], layer.alpha * clear)
+
+
 def composite(
     background: np.ndarray,
     people: Sequence[PersonLayer],

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
-from mimo import weights
+import numpy as np
+
+from mimo.alpha_video import AlphaFormat, add_alpha_option
 from mimo.casting import KEEP, REMOVE, Cast
 from mimo.character import Character
-from mimo.files import remove, sha256
+from mimo.files import remove
 from mimo.group import Group
-from mimo.stage import Rejected, StageSettings, backend_arguments, write_record
+from mimo.stage import Rejected, StageSettings, backend_arguments
 from mimo.synthesis.ensemble import Ensemble
-from mimo.synthesis.quality import scene_change
-from mimo.synthesis.rendering import backend_name, result_writer, timed
+from mimo.synthesis.rendering import record_result, result_writer, timed, transparent_writer
 from mimo.worker.handover import perform
 
 MODULE, STAGE = "mimo.synthesis.cast", "synthesis"
@@ -30,6 +32,7 @@ def make_cast(
     output: Path,
     backend: ModuleType,
     settings: StageSettings,
+    alpha: AlphaFormat | None = None,
 ) -> None:
     """Make one video of several people and its record; the video's sound is kept.
 
@@ -41,32 +44,41 @@ def make_cast(
         output: ``.mp4`` file; the record stands beside it.
         backend: module of this package, see `mimo.synthesis.interface`.
         settings: the backend's settings, for every character.
+        alpha: also make the characters without the scene, all in one layer, with straight alpha.
 
     Raises:
         Rejected: the cast does not fit the group, or this backend cannot use a template or a character.
     """
     remove(output.with_suffix(".json"))
     ensemble = Ensemble.of(group, cast, characters, templates)
-    with result_writer(group.scene, output) as writer:
-        for frame in timed(lambda: ensemble.frames(backend, settings), len(ensemble), ensemble.metrics):
+    with result_writer(group.scene, output) as writer, ExitStack() as files:
+        beside = transparent_writer(group.scene, output, alpha) if alpha is not None else None
+        if beside is not None:
+            files.enter_context(beside)
+
+        def frames() -> Iterator[np.ndarray]:
+            for picture in ensemble.pictures(backend, settings):
+                if beside is not None:
+                    beside.write(picture.characters_alone())
+                yield picture.finished()
+
+        for frame in timed(frames, len(ensemble), ensemble.metrics):
             writer.write(frame)
-    ensemble.metrics["scene_change"] = scene_change(group.scene, output)
-    ensemble.metrics["members"] = {name: job.metrics for name, job in ensemble.jobs.items()}
-    used = list(dict.fromkeys(name for job in ensemble.jobs.values() for name in job.weights))
-    write_record(
-        output.with_suffix(".json"),
-        stage=STAGE,
-        backend=backend_name(backend),
-        settings=settings,
-        metrics=ensemble.metrics,
-        warnings=ensemble.warnings
-        + [f"{name}: {text}" for name, job in ensemble.jobs.items() for text in job.warnings],
-        weights=used,
-        template=group.scene.name,
-        character=cast.name,
+    jobs = ensemble.jobs
+    record_result(
+        group.scene,
+        cast.name,
+        output,
+        backend,
+        settings,
+        alpha,
+        metrics=ensemble.metrics | {"members": {name: job.metrics for name, job in jobs.items()}},
+        warnings=[
+            *ensemble.warnings,
+            *(f"{name}: {text}" for name, job in jobs.items() for text in job.warnings),
+        ],
+        weights=list(dict.fromkeys(name for job in jobs.values() for name in job.weights)),
         cast={name: cast.role(name) for name in group.names},
-        licences={name: weights.licence(name).model_dump(mode="json") for name in used},
-        video_sha256=sha256(output),
     )
 
 
@@ -114,6 +126,7 @@ def main(argv: list[str] | None = None) -> int:
         help=f"folder of the character who plays a member, {KEEP} or {REMOVE}; once for each who is not kept",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.mp4", help="video to write")
+    add_alpha_option(parser)
     args, backend = backend_arguments(parser, "mimo.synthesis", "puppet", argv)
     if args.output.suffix.lower() != ".mp4":
         parser.error(f"--output {args.output}: must end in .mp4")
@@ -122,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
         cast, characters = read_cast(args.cast)
         group = Group.load(args.group)
         templates = args.members_in or args.group.resolve().parent
-        make_cast(group, cast, characters, templates, args.output, backend, args.settings)
+        make_cast(group, cast, characters, templates, args.output, backend, args.settings, args.alpha)
 
     return perform(MODULE, args, argv, work, makes=args.output, stage=STAGE)
 

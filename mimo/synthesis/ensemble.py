@@ -16,8 +16,9 @@ from mimo.casting import REMOVE, Cast
 from mimo.character import Character
 from mimo.composition.depth_order import DepthOrder
 from mimo.composition.kept import cut_out, scene_of
-from mimo.composition.layers import PersonLayer, composite
+from mimo.composition.layers import PersonLayer, composite, without
 from mimo.composition.regions import body_mask
+from mimo.composition.transparency import transparent
 from mimo.group import PEOPLE, Group, Member, numbers
 from mimo.stage import Rejected, StageSettings, progress
 from mimo.synthesis.interface import Job
@@ -65,6 +66,47 @@ class Player:
         if name not in self.template.videos or (name == "occ" and not self.template.has_occluder):
             return repeat(None, total)
         return self.throughout(self.template.frames(name, self.frames), None, total)
+
+
+@dataclass
+class Picture:
+    """One frame as layers.
+
+    Attributes:
+        scene: uint8 (h, w, 3), what is behind everybody.
+        layers: people, and what stands in front of each, from far to near.
+        filmed: which of them are parts of the video, not characters.
+    """
+
+    scene: np.ndarray
+    layers: list[PersonLayer] = field(default_factory=list)
+    filmed: list[bool] = field(default_factory=list)
+
+    def add(self, layer: PersonLayer, *, filmed: bool) -> None:
+        """Put something before all that is there."""
+        self.layers.append(layer)
+        self.filmed.append(filmed)
+
+    def finished(self) -> np.ndarray:
+        """The finished frame, uint8 (h, w, 3)."""
+        return composite(self.scene, self.layers)
+
+    def characters_alone(self) -> np.ndarray:
+        """Characters and their shadows with straight alpha, without what is filmed in front of them: RGBA."""
+        parts = [layer.person for layer, filmed in zip(self.layers, self.filmed, strict=True) if filmed]
+        characters: list[PersonLayer] = []
+        for layer, filmed in zip(self.layers, self.filmed, strict=True):
+            if filmed:
+                characters = [
+                    PersonLayer(without(one.person, layer.person), one.shadow) for one in characters
+                ]
+            else:
+                shadow = layer.shadow
+                for part in parts:
+                    # Shadows lie on the ground, behind everything that was filmed.
+                    shadow = without(shadow, part)
+                characters.append(PersonLayer(layer.person, shadow))
+        return transparent(characters, self.scene.shape[:2])
 
 
 @dataclass
@@ -118,8 +160,8 @@ class Ensemble:
         """Jobs of those who are played by characters, by member."""
         return {player.member.name: player.job for player in self.players if player.job is not None}
 
-    def frames(self, backend: ModuleType, settings: StageSettings) -> Iterator[np.ndarray]:
-        """Finished frames, uint8 (h, w, 3).
+    def pictures(self, backend: ModuleType, settings: StageSettings) -> Iterator[Picture]:
+        """Each frame as layers.
 
         Args:
             backend: module of this package that makes the characters' layers.
@@ -136,21 +178,24 @@ class Ensemble:
         before_all = scene.frames("occ") if scene.has_occluder else repeat(None, total)
         kept = [player.number for player in self.players if player.job is None]
         streams = zip(*(scene.frames(name) for name in ("vid", "bk", PEOPLE)), strict=True)
-        rows = zip(
-            streams, before_all, _together(drawn, total), _together(occluders, total), self.order, strict=True
-        )
-        for (video, empty, people), front, layers, things, order in rows:
+        stacks = zip(_together(drawn, total), _together(occluders, total), self.order, strict=True)
+        for (video, empty, people), front, (layers, things, order) in zip(
+            streams, before_all, stacks, strict=True
+        ):
             whose = numbers(people, len(self.group.members))
             stays = np.isin(whose, kept)
-            stack = []
+            picture = Picture(scene_of(video, empty, (whose > 0) & ~stays, stays))
             for place in order.tolist():
-                own, thing, player = layers[place], things[place], self.players[place]
-                mine = (whose == player.number).astype(np.uint8) * 255
-                stack.append(cut_out(video, mine) if own is None else own)
+                layer, thing = layers[place], things[place]
+                if layer is None:
+                    mine = whose == self.players[place].number
+                    picture.add(cut_out(video, mine.astype(np.uint8) * 255), filmed=True)
+                else:
+                    picture.add(layer, filmed=False)
                 if thing is not None and front is not None:
                     # Without the group's members, each of whom is a layer.
-                    stack.append(cut_out(video, np.minimum(thing, front), softness=0))
-            yield composite(scene_of(video, empty, (whose > 0) & ~stays, stays), stack)
+                    picture.add(cut_out(video, np.minimum(thing, front), softness=0), filmed=True)
+            yield picture
 
     def _look_over(self) -> None:
         """Find the order in depth, and how much of those who stay is hidden by those who do not."""

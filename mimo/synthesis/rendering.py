@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from mimo import weights
 from mimo.alpha_video import AlphaFormat, AlphaWriter, alpha_digest, alpha_file, alpha_writer
 from mimo.character import Character
 from mimo.closed_groups import GroupWriter
@@ -27,6 +26,7 @@ from mimo.synthesis.parts import Part, PartFiles, PartRecord, Span
 from mimo.synthesis.quality import scene_change
 from mimo.template import Template
 from mimo.video import VideoError
+from mimo.weights import licence
 
 
 def make_video(
@@ -55,7 +55,7 @@ def make_video(
     with result_writer(template, output) as writer, ExitStack() as files:
         frames = _rendered(job, backend, settings)
         if alpha is not None:
-            beside = alpha_writer(output, alpha, rate(template), *_sound(template))
+            beside = transparent_writer(template, output, alpha)
             files.enter_context(beside)
             frames = _in_scene(job, backend, settings, beside)
         for frame in frames:
@@ -131,6 +131,11 @@ def result_writer(template: Template, output: Path) -> Iterator[GroupWriter]:
         yield writer
 
 
+def transparent_writer(template: Template, output: Path, alpha: AlphaFormat) -> AlphaWriter:
+    """Writer of the transparent file beside a whole video, with its template's sound."""
+    return alpha_writer(output, alpha, rate(template), *_sound(template))
+
+
 def write_result_record(
     job: Job,
     output: Path,
@@ -138,9 +143,41 @@ def write_result_record(
     settings: StageSettings,
     alpha: AlphaFormat | None = None,
 ) -> None:
-    """Write the record of a video that is whole, and of its transparent file, if it has one (`alpha`)."""
-    job.metrics["scene_change"] = scene_change(job.template, output)
-    more = {}
+    """Write the record of a job's video that is whole, and of its transparent file, if it has one."""
+    record_result(
+        job.template,
+        job.character.name,
+        output,
+        backend,
+        settings,
+        alpha,
+        metrics=job.metrics,
+        warnings=job.warnings,
+        weights=job.weights,
+    )
+
+
+def record_result(
+    template: Template,
+    character: str,
+    output: Path,
+    backend: ModuleType,
+    settings: StageSettings,
+    alpha: AlphaFormat | None,
+    *,
+    metrics: dict[str, Any],
+    warnings: list[str],
+    weights: list[str],
+    **more: Any,
+) -> None:
+    """Write the record of a video that is whole.
+
+    Args:
+        template: whose scene it shows.
+        character: name of who plays in it.
+        output, backend, settings, alpha: as for `make_video`.
+        metrics, warnings, weights, more: as for `mimo.stage.write_record`.
+    """
     if alpha is not None:
         beside = alpha_file(output, alpha)
         more["alpha"] = {"format": alpha, "file": beside.name, "sha256": alpha_digest(beside)}
@@ -149,12 +186,12 @@ def write_result_record(
         stage="synthesis",
         backend=backend_name(backend),
         settings=settings,
-        metrics=job.metrics,
-        warnings=job.warnings,
-        weights=job.weights,
-        template=job.template.name,
-        character=job.character.name,
-        licences={name: weights.licence(name).model_dump(mode="json") for name in job.weights},
+        metrics=metrics | {"scene_change": scene_change(template, output)},
+        warnings=warnings,
+        weights=weights,
+        template=template.name,
+        character=character,
+        licences={name: licence(name).model_dump(mode="json") for name in weights},
         video_sha256=sha256(output),
         **more,
     )
