@@ -42,7 +42,8 @@ DEPENDANTS = {
 SHARED_BACKENDS = {"pose": {"character"}}
 """Stages that use another stage's backend: a picture is a clip of one frame to the pose backend."""
 
-OF_VIDEOS = tuple(stage for stage in STAGES if stage != "motion")  # motions: test_motion_workflow.py
+OTHERS = ("motion", "group", "staging")  # test_motion_workflow.py, test_workflow_jobs.py
+OF_VIDEOS = tuple(stage for stage in STAGES if stage not in OTHERS)
 ALL = dict.fromkeys(OF_VIDEOS, 2) | {"synthesis": 4}
 OLD = 1_000_000_000
 

@@ -1,4 +1,4 @@
-"""Prints one row for each video, template, character and result: how far it is, and why it failed if it did.
+"""Prints one row for each template, character and result: how far it is, and why it failed if it did.
 
 Exit code: 0 everything is done; 1 something failed; 4 nothing failed, but something is not finished yet;
 3 the configuration cannot be used.
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 from mimo.configuration import add_configfile_option, chosen_configfiles
 from mimo.project import Project
-from mimo.report.outcomes import Item, StageOutcome, State, outcomes, verdict
+from mimo.report.outcomes import Item, Key, StageOutcome, State, outcomes, verdict
 from mimo.stage import run
 
 EXIT_FAILED = 1
@@ -28,7 +28,8 @@ class Row:
     """What there is to say of one item; the fields are the columns, and the keys of ``--format json``.
 
     Attributes:
-        kind: video, template (dropped in by hand), character or result.
+        kind: video, motion, template (dropped in by hand), staged (a motion in a scene), group (several
+            people), character, result or cast (a result with several people).
         name: its name; of a result ``TEMPLATE with CHARACTER``.
         state: done, failed, running, blocked (what it is made of failed) or waiting.
         stage: the stage that failed or runs, else the last one that is done.
@@ -49,11 +50,11 @@ class Row:
 def rows(project: Project) -> list[Row]:
     """A row for each item of a project, in the order of the report."""
     items = outcomes(project)
-    known: dict[tuple[str, str], Item] = {(item.kind, item.name): item for item in items}
+    known: dict[Key, Item] = {(item.kind, item.name): item for item in items}
     return [_row(project, item, known) for item in items]
 
 
-def _row(project: Project, item: Item, known: dict[tuple[str, str], Item]) -> Row:
+def _row(project: Project, item: Item, known: dict[Key, Item]) -> Row:
     state, reason = verdict(item, known)
     outcome = _stage_to_name(item, state)
     stage = outcome.stage if outcome else ""

@@ -177,6 +177,22 @@ CHECKS = [
         "gaps of a few frames are bridged well; more is seen as gliding",
     ),
     Check(
+        "sliding", "feet slide", "staging", metric("slide_mm"), 10.0, "{:.0f} mm",
+        "In the scene standing feet slide by {value} on average.",
+        "0.1-0.7 mm on motions of motion capture; a centimetre is seen on a floor with a pattern",
+    ),
+    Check(
+        "outside", "out of the picture", "staging", metric("outside_share"), 0.2, "{:.0%}",
+        "{value} of the motion lie outside the scene's picture: choose another place, turn or scale.",
+        "a hand or a foot at the border is none; a person who leaves is",
+    ),
+    Check(
+        "merged", "people merged", "group", metric("contested_share_max"), 0.25, "{:.0%}",
+        "In one frame {value} of a person's pixels are claimed by another person's mask, too: "
+        "the two may be one in both.",
+        "people who touch share a tenth at their borders",
+    ),
+    Check(
         "occluder", "occluder unstable", "occlusion", layer_jumps, 0, "{:.0f}",
         "What passes in front of the person appears, vanishes or changes size abruptly "
         "more often than things come and go ({value} ×).",

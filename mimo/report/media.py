@@ -12,10 +12,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from mimo.alpha_video import alpha_file
 from mimo.project import Project
+from mimo.report.outcomes import Item
 from mimo.report.pictures import shrink, write_still, write_strip
 from mimo.report.previews import Size, write_preview
 from mimo.report.rows import Row
+from mimo.scene_names import JOINT
 from mimo.stage import progress
 from mimo.template import CONFIG, TemplateConfig
 from mimo.video import VideoError
@@ -124,8 +127,8 @@ def media_of(project: Project, row: Row, size: Size) -> Media:
         there = tuple((what, file) for what, file in files if file is not None)
         return Media(dict(there).get("prepared") or dict(there).get("picture"), pictures=there)
     template = config.templates / item.template
-    driver = _driver(template)
-    if item.kind != "result":
+    driver = _driver(template, item)
+    if not item.is_result:
         base, preview = f"{item.name}.{size.name}", template / "preview.png"
         return Media(
             kept(f"{base}.still.webp", driver, partial(_still, driver, *poster)),
@@ -136,7 +139,7 @@ def media_of(project: Project, row: Row, size: Size) -> Media:
     if row.state != "done":
         return Media()
     base, video = f"{item.template}/{item.character}.{size.name}", result_video(project, row)
-    strip = kept(f"{base}.sheet.webp", video, partial(_strip, video, template, size))
+    strip = kept(f"{base}.sheet.webp", video, partial(_strip, video, driver, size))
     return Media(
         kept(f"{base}.still.webp", video, partial(_still, video, *poster)),
         kept(f"{base}.preview.mp4", video, partial(_preview, video, size)) if size.side else None,
@@ -147,6 +150,14 @@ def media_of(project: Project, row: Row, size: Size) -> Media:
 def result_video(project: Project, row: Row) -> Path:
     """The finished video of a result's row."""
     return project.config.results / row.item.template / f"{row.item.character}.mp4"
+
+
+def transparent_file(project: Project, row: Row) -> Path | None:
+    """The file or folder of a result's row with transparency; None if there is none."""
+    if project.config.alpha.format is None:
+        return None
+    beside = alpha_file(result_video(project, row), project.config.alpha.format)
+    return beside if beside.exists() else None
 
 
 def renew(media: dict[str, Media]) -> dict[str, list[str]]:
@@ -184,13 +195,14 @@ def _preview(video: Path, size: Size, path: Path) -> None:
     write_preview(path, video, size)
 
 
-def _driver(template: Path) -> Path:
-    """What drives a template's results: its video, or the body of a motion without a scene."""
-    video = template / "vid.mp4"
-    return video if video.is_file() else template / "sdc.mp4"
+def _driver(template: Path, item: Item) -> Path:
+    """What drives a template's results: its video, or the body of a motion without that scene."""
+    video, body = template / "vid.mp4", template / "sdc.mp4"
+    scene_of_others = item.is_result and JOINT in item.template and body.is_file()
+    return video if video.is_file() and not scene_of_others else body
 
 
-def _strip(video: Path, template: Path, size: Size, path: Path) -> None:
-    config = template / CONFIG
+def _strip(video: Path, driver: Path, size: Size, path: Path) -> None:
+    config = driver.with_name(CONFIG)
     first = TemplateConfig.read(config).crop(1 << 40).start if config.is_file() else 0
-    write_strip(path, video, _driver(template), first, size.sheet, size.sheet_times, size.sheet_bytes)
+    write_strip(path, video, driver, first, size.sheet, size.sheet_times, size.sheet_bytes)

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mimo.casting import Cast
 from mimo.project import Project
 from mimo.run_lock import is_running
+from mimo.scene_names import Staging
 from mimo.segments import segment_jobs
 from mimo.storage.bucket import is_there
 from mimo.storage.copies import bring
 from mimo.template import CONFIG
 
+GROUP_STAGES = ("group", "inpainting", "template")
 VIDEO_STAGES = ("ingest", "segmentation", "pose", "occlusion", "inpainting", "template")
 LOG_TAIL = 16_000
 STOPPED = "stopped before its end (killed, or out of memory?), or its files were deleted"
@@ -25,6 +28,7 @@ STOPPED = "stopped before its end (killed, or out of memory?), or its files were
 REASONS = ("REJECTED:", "FAULT:", "STOPPED:")
 """How the line begins in which a stage says why it ended (see `mimo.stage.run`)."""
 
+ItemKind = Literal["video", "motion", "staged", "group", "template", "character", "result", "cast"]
 State = Literal["done", "running", "failed", "blocked", "waiting"]
 
 
@@ -57,21 +61,35 @@ class StageOutcome:
         return dict(self.record.get("metrics", parts))
 
 
+Key = tuple[ItemKind, str]
+"""Kind and name of an item."""
+
+
 @dataclass(frozen=True)
 class Item:
-    """A video with its template, a character, or a result, and the stages that make it.
+    """A video with its template, another template, a character, or a result, and the stages that make it.
 
     Attributes:
-        kind: what it is; ``template`` for one dropped in by hand, ``motion`` for a file with 3D motion.
-        name: its name; for a result ``TEMPLATE with CHARACTER``.
+        kind: what it is; ``template`` for one dropped in by hand, ``motion`` for a file with 3D motion,
+            ``staged`` for a motion put into a scene, ``group`` for several people of a video, ``cast`` for a
+            result in which they are replaced.
+        name: its name; for a result ``TEMPLATE with CHARACTER``, for a cast ``GROUP with CAST``.
         stages: in the order they run; none for a template dropped in by hand.
+        template, character: those of a result, or what it is; a cast in the place of a character.
+        needs: what it is made of.
     """
 
-    kind: Literal["video", "motion", "template", "character", "result"]
+    kind: ItemKind
     name: str
     stages: list[StageOutcome]
     template: str = ""
     character: str = ""
+    needs: tuple[Key, ...] = ()
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it is a finished video."""
+        return self.kind in ("result", "cast")
 
     @property
     def failure(self) -> StageOutcome | None:
@@ -95,47 +113,100 @@ class Item:
 
 
 def outcomes(project: Project, folder: Path = Path()) -> list[Item]:
-    """Every video, template dropped in by hand, character and result of a project, in this order.
+    """Every template, character and result of a project, made of what stands before it.
 
     Args:
         project: the project.
         folder: where its runs work.
     """
-    config, at_work = project.config, is_running(folder)
-    for remote in config.remote_folders:
+    for remote in project.config.remote_folders:
         bring(remote, "*.json")
-    items = []
-    for name in project.videos:
-        made = config.templates / name
-        stages = [_outcome(project, at_work, stage, name, *_finished(made, stage)) for stage in VIDEO_STAGES]
-        items.append(Item("video", name, stages, template=name))
-    for name in project.motions:
-        record = config.templates / name / "records" / "motion.json"
-        stage = _outcome(project, at_work, "motion", name, record, config.templates / name / CONFIG)
-        items.append(Item("motion", name, [stage], template=name))
-    for name in project.dropped_in:
-        items.append(Item("template", name, [], template=name))
-    for name in project.results.characters:
-        record = config.prepared / name / "character.json"
-        items.append(
-            Item(
-                "character",
-                name,
-                [_outcome(project, at_work, "character", name, record, record)],
-                character=name,
-            )
-        )
-    for template, character in project.pairs:
-        record = config.results / template / f"{character}.json"
-        video = config.results / template / f"{character}.mp4"
+    look = _Look(project, is_running(folder))
+    results = project.results
+    return [
+        *(look.template("video", name, VIDEO_STAGES) for name in project.videos),
+        *(look.template("motion", name, ("motion",)) for name in project.motions),
+        *(look.template("template", name, ()) for name in project.dropped_in),
+        *(look.staged(name, staging) for name, staging in results.staged.items()),
+        *(look.group(name) for name in project.cast_groups),
+        *(look.character(name) for name in results.characters),
+        *(look.result(template, character) for template, character in project.pairs),
+        *(look.cast(group, cast) for group, cast in results.casts),
+    ]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Looks at the items of a project; `at_work`: whether a run is."""
+
+    project: Project
+    at_work: bool
+
+    def template(
+        self, kind: ItemKind, name: str, stages: tuple[str, ...], needs: tuple[Key, ...] = ()
+    ) -> Item:
+        """A template of any kind."""
+        folder = self.project.config.templates / name
+        found = []
+        for stage in stages:
+            record = folder / CONFIG if stage == "template" else folder / "records" / f"{stage}.json"
+            proof = folder / CONFIG if stage == stages[-1] else record
+            found.append(_outcome(self.project, self.at_work, stage, name, record, proof))
+        return Item(kind, name, found, template=name, needs=needs)
+
+    def staged(self, name: str, staging: Staging) -> Item:
+        """A motion in a scene."""
+        made_of = [staging.motion, *([staging.scene] if staging.scene in self.project.templates else [])]
+        needs = tuple((self.project.kind(template), template) for template in made_of)
+        return self.template("staged", name, ("staging",), needs)
+
+    def group(self, name: str) -> Item:
+        """Several people of a video."""
+        members = self.project.groups[name].values()
+        return self.template("group", name, GROUP_STAGES, tuple(("video", member) for member in members))
+
+    def character(self, name: str) -> Item:
+        """A character."""
+        record = self.project.config.prepared / name / "character.json"
+        stage = _outcome(self.project, self.at_work, "character", name, record, record)
+        return Item("character", name, [stage], character=name)
+
+    def result(self, template: str, character: str) -> Item:
+        """A result with one character."""
+        needs: tuple[Key, ...] = ((self.project.kind(template), template), ("character", character))
+        return self._made("result", template, character, needs)
+
+    def cast(self, group: str, cast: Cast) -> Item:
+        """A result with several people."""
+        characters: list[Key] = [("character", character) for character in cast.characters]
+        return self._made("cast", group, cast.name, (("group", group), *characters))
+
+    def _made(self, kind: ItemKind, template: str, character: str, needs: tuple[Key, ...]) -> Item:
+        results = self.project.config.results
+        record, video = (results / template / f"{character}{end}" for end in (".json", ".mp4"))
         # A remote video that was made elsewhere need not have been copied to here.
-        proof = record if is_there(video, config.results) else video
-        stage = _outcome(project, at_work, "synthesis", f"{template}/{character}", record, proof)
-        items.append(Item("result", f"{template} with {character}", [stage], template, character))
-    return items
+        proof = record if is_there(video, results) else video
+        name = f"{template}/{character}"
+        stage = _outcome(self.project, self.at_work, "synthesis", name, record, proof)
+        return Item(kind, f"{template} with {character}", [stage], template, character, needs)
 
 
-def verdict(item: Item, known: Mapping[tuple[str, str], Item]) -> tuple[State, str]:
+def made_of(item: Item, known: Mapping[Key, Item]) -> list[Item]:
+    """All items that an item is made of, each before those that it is itself made of, and once.
+
+    Args:
+        item: the item.
+        known: every item of the project by kind and name.
+    """
+    found: dict[Key, Item] = {}
+    for key in item.needs:
+        if key in known:
+            found[key] = known[key]
+            found |= {(other.kind, other.name): other for other in made_of(known[key], known)}
+    return [*found.values()]
+
+
+def verdict(item: Item, known: Mapping[Key, Item]) -> tuple[State, str]:
     """State of an item as a whole, and why it is not done, in one line, if something failed.
 
     Args:
@@ -148,18 +219,10 @@ def verdict(item: Item, known: Mapping[tuple[str, str], Item]) -> tuple[State, s
         return "done", ""
     if any(outcome.state == "running" for outcome in item.stages):
         return "running", ""
-    kinds = ("video", "motion") if item.kind == "result" else ()
-    needed = [*((kind, item.template) for kind in kinds), ("character", item.character)] if kinds else []
-    for source in (known[key] for key in needed if key in known):
+    for source in made_of(item, known):
         if source.failure:
             return "blocked", f"{source.kind} {source.name} failed at {source.failure.stage}"
     return "waiting", ""
-
-
-def _finished(folder: Path, stage: str) -> tuple[Path, Path]:
-    """Record of a stage of a template, and the file that shows that the stage is done."""
-    path = folder / "config.json" if stage == "template" else folder / "records" / f"{stage}.json"
-    return path, path
 
 
 def _outcome(

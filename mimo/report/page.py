@@ -21,10 +21,10 @@ from mimo.licences import cautions
 from mimo.project import Project
 from mimo.report import usage
 from mimo.report.flags import CHECKS
-from mimo.report.media import Media, media_of, renew, result_video
+from mimo.report.media import Media, media_of, renew, result_video, transparent_file
 from mimo.report.outcomes import Item, outcomes
 from mimo.report.previews import Size, fitting_size
-from mimo.report.rows import DEFAULT_CONFIG, KINDS, STATES, Row, command_again, failures, table_rows
+from mimo.report.rows import DEFAULT_CONFIG, KINDS, STATES, Row, command_again, failures, row_key, table_rows
 from mimo.stages import STAGES
 from mimo.storage.copies import bring_pictures, send
 
@@ -82,8 +82,8 @@ def used_models(items: Iterable[Item]) -> dict[str, list[str]]:
 
 
 def _size(rows: Iterable[Row], budget: float) -> Size:
-    results = sum(row.item.kind == "result" and row.state == "done" for row in rows)
-    others = sum(row.item.kind != "result" or row.state != "done" for row in rows)
+    results = sum(row.item.is_result and row.state == "done" for row in rows)
+    others = sum(not row.item.is_result or row.state != "done" for row in rows)
     return fitting_size(results, others, budget)
 
 
@@ -177,18 +177,16 @@ class _Page:
     def _links(self, row: Row) -> Iterator[tuple[str, str]]:
         """Texts and addresses of what a row's details lead to."""
         item = row.item
-        if item.kind == "result":
-            if row.state == "done":
-                yield "full video", self._link(result_video(self._project, row))
-            project = self._project
-            known = (("video", project.videos), ("motion", project.motions))
-            driver = next((kind for kind, names in known if item.template in names), "template")
-            for kind, name in ((driver, item.template), ("character", item.character)):
-                yield kind, f"#{Row(Item(kind, name, []), 'done', '', []).key}"  # type: ignore[arg-type]
-        if item.name in self._project.videos and item.kind == "video":
+        if item.is_result and row.state == "done":
+            yield "full video", self._link(result_video(self._project, row))
+            if (beside := transparent_file(self._project, row)) is not None:
+                yield "with transparency", self._link(beside)
+        for kind, name in item.needs:
+            yield kind if kind != "character" or item.kind != "cast" else name, f"#{row_key(kind, name)}"
+        if item.kind == "video":
             yield "source", self._link(self._project.videos[item.name])
         folder = self._project.config.templates / item.name
-        if item.kind in ("video", "motion", "template") and folder.is_dir():
+        if item.template == item.name and folder.is_dir():
             yield "folder", self._link(folder)
         for outcome in item.stages:
             if outcome.log:
@@ -207,8 +205,11 @@ def _tiles(rows: list[Row]) -> list[dict[str, Any]]:
     tiles: list[dict[str, Any]] = []
     titles = {
         "result": "results",
+        "cast": "casts",
         "video": "videos",
         "motion": "motions",
+        "staged": "staged",
+        "group": "groups",
         "template": "by hand",
         "character": "characters",
     }
@@ -220,7 +221,7 @@ def _tiles(rows: list[Row]) -> list[dict[str, Any]]:
                 {"value": f"{done} of {len(those)}", "label": f"{title} done", "share": done / len(those)}
             )
     failed, flagged = sum(row.state == "failed" for row in rows), sum(bool(row.flags) for row in rows)
-    frames = sum(row.frames or 0 for row in rows if row.item.kind == "result")
+    frames = sum(row.frames or 0 for row in rows if row.item.is_result)
     tiles.append({"value": failed, "label": "failed", "tone": "bad" if failed else "good"})
     tiles.append({"value": flagged, "label": "to look at", "tone": "warn" if flagged else "good"})
     tiles.append({"value": f"{frames:,}", "label": "frames made"})

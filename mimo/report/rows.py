@@ -11,10 +11,13 @@ from pathlib import Path
 
 from mimo.project import Project
 from mimo.report.flags import Flag, flags
-from mimo.report.outcomes import Item, State, verdict
+from mimo.report.outcomes import Item, ItemKind, Key, State, made_of, verdict
 
 STATES: tuple[State, ...] = ("failed", "running", "done", "waiting", "blocked")
-KINDS = ("result", "video", "motion", "template", "character")
+KINDS: tuple[ItemKind, ...] = (
+    *("result", "cast", "video", "motion", "staged", "group", "template"),
+    "character",
+)
 DEFAULT_CONFIG = Path("config.yaml")
 
 
@@ -26,8 +29,8 @@ class Row:
         item: what it is about.
         state: as the item's stages say; blocked: what it is made of failed.
         reason: why it failed or is blocked, one line; else empty.
-        flags: of the item itself and, for a result, of its template and character.
-        inherited: which of these came from the template or character, by key.
+        flags: of the item itself and of all that it is made of.
+        inherited: which of these came from what it is made of, by key.
     """
 
     item: Item
@@ -39,12 +42,12 @@ class Row:
     @cached_property
     def key(self) -> str:
         """Its name within the page, the same in every report."""
-        return "r" + hashlib.sha1(f"{self.item.kind}/{self.item.name}".encode()).hexdigest()[:10]
+        return row_key(self.item.kind, self.item.name)
 
     @property
     def title(self) -> str:
         """Its name; of a result its template's."""
-        return self.item.template if self.item.kind == "result" else self.item.name
+        return self.item.template if self.item.is_result else self.item.name
 
     @cached_property
     def frames(self) -> int | None:
@@ -68,9 +71,14 @@ class Row:
         return [str(line) for outcome in self.item.stages for line in outcome.record.get("warnings", [])]
 
 
+def row_key(kind: str, name: str) -> str:
+    """What an item's row is called within the page."""
+    return "r" + hashlib.sha1(f"{kind}/{name}".encode()).hexdigest()[:10]
+
+
 def table_rows(items: Iterable[Item]) -> list[Row]:
     """A row for each item: results first, and of each kind first what failed, is unfinished or flagged."""
-    known: dict[tuple[str, str], Item] = {(item.kind, item.name): item for item in items}
+    known: dict[Key, Item] = {(item.kind, item.name): item for item in items}
     rows = [_row(item, known) for item in known.values()]
     return sorted(
         rows,
@@ -84,19 +92,16 @@ def table_rows(items: Iterable[Item]) -> list[Row]:
     )
 
 
-def _row(item: Item, known: Mapping[tuple[str, str], Item]) -> Row:
+def _row(item: Item, known: Mapping[Key, Item]) -> Row:
     state, reason = verdict(item, known)
-    kinds = (("video", item.template), ("motion", item.template), ("character", item.character))
-    needed = [known.get(kind) for kind in kinds]
-    sources = [other for other in needed if other is not None] if item.kind == "result" else []
-    taken = [flag for source in sources for flag in flags(source.stages)]
+    taken = [flag for source in made_of(item, known) for flag in flags(source.stages)]
     return Row(item, state, reason, flags(item.stages) + taken, frozenset(flag.check.key for flag in taken))
 
 
 def made_file(project: Project, item: Item, stage: str) -> Path:
     """The file whose presence says that a stage of an item is done."""
     config = project.config
-    if item.kind == "result":
+    if item.is_result:
         return config.results / item.template / f"{item.character}.mp4"
     if item.kind == "character":
         return config.prepared / item.name / "character.json"
