@@ -208,12 +208,12 @@ class _Answer:
         await self._send(message)
 
 
-def refused(_: Request, error: Exception) -> Response:
+async def refused(_: Request, error: Exception) -> Response:
     """Answer of a route that has raised `Rejected`: its words."""
     return _refusal(400, str(error))
 
 
-def faulty(_: Request, error: Exception) -> Response:
+async def faulty(_: Request, error: Exception) -> Response:
     """Answer of a route that has a fault, which `Guard` writes into the log."""
     return _refusal(500, FAULT)
 
