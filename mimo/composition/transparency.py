@@ -38,7 +38,7 @@ def transparent(
         part[..., :3] += layer.colour
         part[..., 3] += layer.alpha
     result = np.zeros((*size, 4), np.uint8)
-    shown = (mixed[..., 3] > 0).astype(np.uint8)
+    shown = (255 * mixed[..., 3] >= 0.5).astype(np.uint8)
     if not shown.any():
         return result
     area = _grown(cv2.boundingRect(shown), size)
