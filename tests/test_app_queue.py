@@ -19,6 +19,7 @@ from mimo.stage import Rejected
 from mimo.video import VideoReader, VideoWriter
 
 VID = "templates/clip/vid.mp4"
+STEP = "reading and normalising the video"
 LONG = "templates/long/vid.mp4"
 
 OTHER_RUN = """
@@ -121,9 +122,8 @@ def test_waits_for_another_run_outlives_the_server_and_is_cancelled(workspace):
     assert [one.id for one in second.jobs(workspace.project(""))] == [job.id]
     second.start()
     wait_until(lambda: writing(workspace, LONG))
-    wait_until(lambda: current(second, workspace, job).progress.total)
+    wait_until(lambda: current(second, workspace, job).progress.step == STEP)
     running = current(second, workspace, job)
-    assert running.progress.step == "reading and normalising the video"
     assert running.progress.total == 1
     assert running.progress.seconds_left > 0
     with pytest.raises(Rejected, match="cancel it first"):

@@ -73,7 +73,8 @@ def without_paths(text: str, folder: ProjectFolder) -> str:
 
 def _words(said: RunOutput) -> str:
     """What is being done, without the names that the rules put before it."""
-    return "; ".join(dict.fromkeys(step.rpartition(": ")[2] for step in said.steps))
+    words = dict.fromkeys(step.rpartition(": ")[2] for step in said.steps)
+    return "; ".join(words) or ("finishing" if said.finished else "starting")
 
 
 def _concerned(items: list[Item], job: Job) -> list[Item]:
