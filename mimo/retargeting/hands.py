@@ -69,30 +69,34 @@ class OnGround:
         share: (T,) 1 touches, 0 is away.
         weights: (T, H) of the hand's vertices, the lowest most; they sum to 1.
         place: (T, 3) where these are, metres.
+        spread: (T, 3) how far that is from the middle of both hands, where both stand.
     """
 
     share: np.ndarray
     weights: np.ndarray
     place: np.ndarray
+    spread: np.ndarray
 
-    def gap(self, hand: np.ndarray) -> np.ndarray:
-        """(T, 3) how far another body's hand (T, H, 3) is from there."""
-        return np.asarray(self.place - np.einsum("th,thi->ti", self.weights, hand))
+    def gap(self, hand: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        """(T, 3) how far another body's hand (T, H, 3) is from there; smaller ones stand less apart."""
+        place = self.place + (scale - 1) * self.spread
+        return np.asarray(place - np.einsum("th,thi->ti", self.weights, hand))
 
 
-def on_ground(hand: np.ndarray, above: np.ndarray, still: np.ndarray) -> OnGround:
+def on_ground(hand: np.ndarray, above: np.ndarray, still: np.ndarray, spread: np.ndarray) -> OnGround:
     """How near the driver's hand is to the ground.
 
     Args:
         hand: (T, H, 3) its vertices.
         above: (T, H) their heights above the ground, metres.
         still: (T, 3) what keeps the hand where it stands, added to its place.
+        spread: see `OnGround`.
     """
     low = above.min(1, keepdims=True)
     weights = np.exp(-(above - low) / CARRIES)
     weights /= weights.sum(1, keepdims=True)
     share = eased((HIGH - low[:, 0]) / (HIGH - LOW))
-    return OnGround(share, weights, np.einsum("th,thi->ti", weights, hand) + still)
+    return OnGround(share, weights, np.einsum("th,thi->ti", weights, hand) + still, spread)
 
 
 def mixed(shares: list[np.ndarray], gaps: list[np.ndarray]) -> np.ndarray:

@@ -11,6 +11,8 @@ AROUND = 0.25
 """The same for where the body stands: feet that swing count, so that it does not jerk from step to step."""
 SETTLED, CALM = 0.05, 0.12
 """Seconds of the Gaussians by which the hips' height, and their place and corrections, are smoothed."""
+NEAR, LIFTS, MOST_RAISED = 0.1, 10.0, 0.2
+"""Metres above the ground from which feet do not carry; how fast the higher one ceases to; metres at most."""
 LOOSE = 0.05
 """Feet that hardly stand do not move the hips."""
 SOLES = 4
@@ -55,8 +57,22 @@ def settled(moved: list[np.ndarray], standing: list[np.ndarray], fps: float) -> 
     return np.asarray(total / (_smooth(weights.sum(0), sigma) + LOOSE))
 
 
+def raised(rises: list[np.ndarray], above: list[np.ndarray], fps: float) -> np.ndarray:
+    """(T,) metres that the hips of long legs come up since their feet are nearer than their own steps are.
+
+    Args:
+        rises: (T,) metres of each leg until it is stretched like the driver's.
+        above: (T,) metres of each of the driver's feet above the ground.
+        fps: frames a second.
+    """
+    lowest = np.minimum(*above)
+    carrying = [rise + LIFTS * (height - lowest) for rise, height in zip(rises, above, strict=True)]
+    share = np.clip(1 - lowest / NEAR, 0, 1)
+    return _smooth(share * np.minimum(*carrying).clip(0, MOST_RAISED), CALM * fps)
+
+
 def drop_to_reach(root: np.ndarray, target: np.ndarray, longest: np.ndarray) -> np.ndarray:
-    """(T,) metres that a limb's root goes down until its end reaches a target.
+    """(T,) metres that a limb's root goes down until its end is no farther from a target; negative: up.
 
     Args:
         root, target: (T, 3).
@@ -64,7 +80,14 @@ def drop_to_reach(root: np.ndarray, target: np.ndarray, longest: np.ndarray) -> 
     """
     gap = root - target
     across = np.minimum((gap[:, :2] ** 2).sum(1), (0.95 * longest) ** 2)
-    return np.maximum(gap[:, 2] - np.sqrt(longest**2 - across), 0)
+    return np.asarray(gap[:, 2] - np.sqrt(longest**2 - across))
+
+
+def pulled(root: np.ndarray, target: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """(T, 3) targets at the same height, no farther aside of a root (T, 3) than (T,) metres."""
+    aside = target[:, :2] - root[:, :2]
+    share = np.minimum(across / np.maximum(np.linalg.norm(aside, axis=1), 1e-6), 1)
+    return np.column_stack([root[:, :2] + share[:, None] * aside, target[:, 2]])
 
 
 def envelope(need: np.ndarray, fps: float) -> np.ndarray:

@@ -20,7 +20,7 @@ from mimo.retargeting.performing import performed
 from mimo.retargeting.standing import NEVER, Standing, standing
 from mimo.retargeting.stretch import Stretch
 
-MARGIN = 2.0
+MARGIN = 2.4
 """Seconds around a block that its poses depend on: the sum of what is smoothed one after the other."""
 BLOCK = 3
 """Frames of a block, in margins."""

@@ -9,11 +9,13 @@ from mimo.body.limbs import Limb, arm, bent, leg, segments
 from mimo.body.rig import SIDES
 from mimo.retargeting.feet import sole_points, stretched, wanted_ankle
 from mimo.retargeting.hands import mixed
-from mimo.retargeting.hips import carried, drop_to_reach, envelope
-from mimo.retargeting.planting import Foot
+from mimo.retargeting.hips import NEAR, carried, drop_to_reach, envelope, pulled, raised
+from mimo.retargeting.planting import Foot, eased
 from mimo.retargeting.stretch import Stretch
 
 UP = np.array([0.0, 0.0, 1.0])
+WIDE = 0.6
+"""Part of an arm's length that a hand on the ground may be aside of the shoulder before the hips go down."""
 ROUNDS = 2
 """How often the arms are moved, since each is near the other."""
 
@@ -26,6 +28,7 @@ def performed(stretch: Stretch, actor: Figure) -> Poses:
         actor: the other body, of the same body model.
     """
     poses = stretch.poses.moved(_over_the_ground(stretch, actor) + stretch.settled)
+    poses = poses.moved(_rise(stretch, actor, poses)[:, None] * UP)
     poses = poses.moved(-envelope(_needed_drop(stretch, actor, poses), stretch.fps)[:, None] * UP)
     poses = poses.moved(envelope(_needed_lift(stretch, actor, poses), stretch.fps)[:, None] * UP)
     for number, side in enumerate(SIDES):
@@ -44,6 +47,20 @@ def _over_the_ground(stretch: Stretch, actor: Figure) -> np.ndarray:
     return carried(stretch.support, np.concatenate(points, 1), stretch.fps)
 
 
+def _rise(stretch: Stretch, actor: Figure, poses: Poses) -> np.ndarray:
+    """(T,) metres by which the legs become as straight as the driver's."""
+    places, rises, above = actor.places(poses), [], []
+    for number, side in enumerate(SIDES):
+        limb = leg(actor, side)
+        theirs = stretch.places[:, leg(stretch.driver, side).root] - stretch.feet[number].ankle
+        theirs = np.linalg.norm(theirs + stretch.settled, axis=1)
+        length = sum(segments(actor, limb)) / sum(segments(stretch.driver, leg(stretch.driver, side)))
+        target = _ankle(stretch, actor, number, places)
+        rises.append(-drop_to_reach(places[:, limb.root], target, theirs * length))
+        above.append(_above(stretch, number))
+    return raised(rises, above, stretch.fps)
+
+
 def _needed_drop(stretch: Stretch, actor: Figure, poses: Poses) -> np.ndarray:
     """(T,) metres that the hips go down so that feet reach their footprints, and hands the ground."""
     places = actor.places(poses)
@@ -52,13 +69,16 @@ def _needed_drop(stretch: Stretch, actor: Figure, poses: Poses) -> np.ndarray:
         limb = leg(actor, side)
         longest = _leg_free(stretch, number) * sum(segments(actor, limb))
         target = _ankle(stretch, actor, number, places)
-        need = np.maximum(need, drop_to_reach(places[:, limb.root], target, longest))
+        carries = np.where(stretch.feet[number].planted, 1, eased(1 - _above(stretch, number) / NEAR))
+        need = np.maximum(need, carries * drop_to_reach(places[:, limb.root], target, longest))
         limb, ground = arm(actor, side), stretch.hands_on_ground[number]
         hand = actor.skin(poses, stretch.landmarks.hands[number], places)
-        target = places[:, limb.end] + ground.share[:, None] * ground.gap(hand)
+        target = places[:, limb.end] + ground.gap(hand, _scale(stretch, actor))
         longest = _arm_free(stretch, number) * sum(segments(actor, limb))
-        drop = drop_to_reach(places[:, limb.root], target, longest)
-        need = np.maximum(need, ground.share * drop)
+        shoulder = places[:, limb.root]
+        need = np.maximum(
+            need, ground.share * drop_to_reach(shoulder, pulled(shoulder, target, WIDE * longest), longest)
+        )
     return need
 
 
@@ -75,10 +95,13 @@ def _ankle(stretch: Stretch, actor: Figure, number: int, places: np.ndarray) -> 
     """(T, 3) where an ankle has to be."""
     side, foot, theirs = SIDES[number], stretch.feet[number], stretch.soles[number]
     hanging = Foot(np.zeros_like(foot.ankle), foot.turn, foot.planted)
-    above = theirs[:, :, 2].min(1) - stretch.ground
-    return wanted_ankle(
-        theirs, sole_points(hanging, actor, side), places[:, leg(actor, side).end], above, foot.planted
-    )
+    ours, free = sole_points(hanging, actor, side), places[:, leg(actor, side).end]
+    return wanted_ankle(theirs, ours, free, _above(stretch, number), foot.planted)
+
+
+def _above(stretch: Stretch, number: int) -> np.ndarray:
+    """(T,) metres of the driver's foot above the ground."""
+    return np.maximum(stretch.soles[number][:, :, 2].min(1) - stretch.ground, 0)
 
 
 def _leg_free(stretch: Stretch, number: int) -> np.ndarray:
@@ -89,6 +112,11 @@ def _leg_free(stretch: Stretch, number: int) -> np.ndarray:
 
 def _arm_free(stretch: Stretch, number: int) -> np.ndarray:
     return stretched(stretch.places, stretch.driver, arm(stretch.driver, SIDES[number]))
+
+
+def _scale(stretch: Stretch, actor: Figure) -> float:
+    """Height of the other body over that of the driver."""
+    return float(np.ptp(actor.body.rest_vertices[:, 2]) / np.ptp(stretch.driver.body.rest_vertices[:, 2]))
 
 
 def _with_hands(stretch: Stretch, actor: Figure, free: Poses) -> Poses:
@@ -104,7 +132,7 @@ def _with_hands(stretch: Stretch, actor: Figure, free: Poses) -> Poses:
     hands = [actor.skin(free, hand, places) for hand in marks.hands]
     arms = [actor.skin(free, vertices, places) for vertices in marks.arms]
     limbs = [arm(actor, side) for side in SIDES]
-    scale = float(np.ptp(actor.body.rest_vertices[:, 2]) / np.ptp(stretch.driver.body.rest_vertices[:, 2]))
+    scale = _scale(stretch, actor)
     moved = [np.zeros((len(free), 3))] * len(SIDES)
     poses = free
     for _ in range(ROUNDS):
@@ -113,7 +141,7 @@ def _with_hands(stretch: Stretch, actor: Figure, free: Poses) -> Poses:
             mixed(
                 [ground.share, on_body.share, stretch.left_on_right.share],
                 [
-                    ground.gap(hands[number]),
+                    _to_ground(stretch, actor, number, places, ground.gap(hands[number], scale)),
                     on_body.gap(hands[number], np.concatenate([body, arms[1 - number]], 1), scale),
                     moved[number] + (0.5 - number) * apart,
                 ],
@@ -129,6 +157,18 @@ def _with_hands(stretch: Stretch, actor: Figure, free: Poses) -> Poses:
         arms = [actor.skin(poses, vertices, now) for vertices in marks.arms]
         moved = [now[:, limb.end] - places[:, limb.end] for limb in limbs]
     return poses
+
+
+def _to_ground(
+    stretch: Stretch, actor: Figure, number: int, places: np.ndarray, gap: np.ndarray
+) -> np.ndarray:
+    """(T, 3) what brings a hand to the ground, nearer to the shoulder where the arm is too short."""
+    limb = arm(actor, SIDES[number])
+    shoulder, wrist = places[:, limb.root], places[:, limb.end]
+    longest = _arm_free(stretch, number) * sum(segments(actor, limb))
+    height = wrist[:, 2] + gap[:, 2] - shoulder[:, 2]
+    across = np.sqrt(np.maximum(longest**2 - height**2, 0))
+    return pulled(shoulder, wrist + gap, across) - wrist
 
 
 def _reaching(

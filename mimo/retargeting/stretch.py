@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from scipy.ndimage import minimum_filter1d
 from mimo.body.figure import Figure, Poses
 from mimo.body.limbs import leg
 from mimo.body.rig import SIDES
+from mimo.retargeting.contacts import Stance
 from mimo.retargeting.feet import driver_foot, sole_points, within_reach
 from mimo.retargeting.hands import Nearness, OnGround, nearness, on_ground
 from mimo.retargeting.hips import settled
@@ -18,6 +20,8 @@ from mimo.retargeting.landmarks import Landmarks, landmarks
 from mimo.retargeting.planting import Foot, faded
 from mimo.retargeting.standing import Standing, hand_points
 
+TOGETHER = 0.4
+"""Seconds within which both hands stand together, as in a cartwheel one after the other."""
 LOWEST_WITHIN = 0.5
 """Seconds to both sides within which the body's lowest point is the ground, where that is not known."""
 
@@ -95,19 +99,40 @@ class Stretch:
     @cached_property
     def still_hands(self) -> list[np.ndarray]:
         """(T, 3) what keeps each hand in its place while it stands on the ground; zero elsewhere."""
-        result = []
-        for side, stances in zip(SIDES, self.standing.hands, strict=True):
-            points = hand_points(self.driver, self.places, side)
-            moved, inside = np.zeros((len(points), 3)), np.zeros(len(points), bool)
-            for stance in stances:
-                start = max(stance.start - self.first, 0)
-                stop = max(min(stance.stop - self.first, len(points)), start)
-                touches = stance.touches[start + self.first - stance.start :][: stop - start, :, None]
-                away = (stance.anchors - points[start:stop, :, :2]) * touches
-                moved[start:stop, :2] = away.sum(1) / np.maximum(touches.sum(1), 1)
-                inside[start:stop] = True
-            result.append(faded(moved, inside, self.fps))
-        return result
+        return [self._over_stances(number, self._back_to_anchors) for number in range(len(SIDES))]
+
+    @cached_property
+    def spread_hands(self) -> list[np.ndarray]:
+        """(T, 3) each standing hand's place from the middle between both, where they stand together."""
+        return [self._over_stances(number, self._from_middle) for number in range(len(SIDES))]
+
+    def _over_stances(self, number: int, value: Callable[[int, Stance, range], np.ndarray]) -> np.ndarray:
+        """(T, 3) a value (N, 2) of a hand's stances, on the ground, fading outside of them."""
+        values, inside = np.zeros((len(self.poses), 3)), np.zeros(len(self.poses), bool)
+        for stance in self.standing.hands[number]:
+            shown = range(
+                max(stance.start, self.first), max(min(stance.stop, self.first + len(values)), self.first)
+            )
+            if len(shown):
+                part = slice(shown.start - self.first, shown.stop - self.first)
+                values[part, :2], inside[part] = value(number, stance, shown), True
+        return faded(values, inside, self.fps)
+
+    def _back_to_anchors(self, number: int, stance: Stance, frames: range) -> np.ndarray:
+        own = slice(frames.start - self.first, frames.stop - self.first)
+        touches = stance.touches[frames.start - stance.start : frames.stop - stance.start, :, None]
+        points = hand_points(self.driver, self.places[own], SIDES[number])
+        away = (stance.anchors - points[:, :, :2]) * touches
+        return np.asarray(away.sum(1) / touches.sum(1))
+
+    def _from_middle(self, number: int, stance: Stance, _: range) -> np.ndarray:
+        others = [
+            other.anchors.mean(0)
+            for other in self.standing.hands[1 - number]
+            if max(other.start - stance.stop, stance.start - other.stop) < TOGETHER * self.fps
+        ]
+        place = stance.anchors.mean(0)
+        return np.asarray((place - np.mean(others, axis=0)) / 2 if others else np.zeros(2))
 
     @cached_property
     def hands(self) -> list[np.ndarray]:
@@ -118,8 +143,8 @@ class Stretch:
     def hands_on_ground(self) -> list[OnGround]:
         """How each hand is near the ground."""
         return [
-            on_ground(hand, hand[:, :, 2] - self.ground[:, None], still)
-            for hand, still in zip(self.hands, self.still_hands, strict=True)
+            on_ground(hand, hand[:, :, 2] - self.ground[:, None], still, spread)
+            for hand, still, spread in zip(self.hands, self.still_hands, self.spread_hands, strict=True)
         ]
 
     @cached_property
