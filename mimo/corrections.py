@@ -178,10 +178,12 @@ def _read_clicks(path: Path) -> list[Click]:
     try:
         return _CLICKS.validate_python(json.loads(path.read_bytes()))
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "the list"
+        problems = [
+            f"{'.'.join(str(part) for part in problem['loc']) or 'the list'}: {problem['msg']}"
+            for problem in error.errors()[:3]
+        ]
         raise Rejected(
-            f"{path}: {place}: {problem['msg']}; a click has frame, x, y and person (true or false)"
+            f"{path}: {'; '.join(problems)} (a click has frame, x, y and person: true or false)"
         ) from None
     except (ValueError, RecursionError):
         raise Rejected(f"{path}: not JSON, or damaged; click again") from None

@@ -26,6 +26,8 @@ from video_decomp.sam2.spill import MaskSpill
 from video_decomp.sam2.streams import ahead, backwards, batches, forwards
 
 _OBJECT = 1  # the session's name of its only object
+_MOST_CONDITIONS = 8  # frames with given masks that a frame looks at, the nearest ones
+_SURE = 10.0  # logit of a mask that is shown to the network, to be changed by points
 NO_OBJECT = -1024.0
 """Logit of a thing that is not there, as the network gives it."""
 
@@ -41,9 +43,12 @@ class VideoTracker:
     def __init__(self, model: VideoNetwork, batch: int = 8) -> None:
         self.model = model
         self.batch = batch
+        model.config.max_cond_frame_num = _MOST_CONDITIONS
         model.accelerate()
 
-    def track(self, video: VideoReader, prompts: Sequence[Prompt]) -> Iterator[Tracked]:
+    def track(
+        self, video: VideoReader, prompts: Sequence[Prompt], corrected: Sequence[Prompt] = ()
+    ) -> Iterator[Tracked]:
         """Follow each thing from its prompted frame to both ends of the video.
 
         The way back comes first, its masks wait in a temporary file; then frames come in order.
@@ -51,6 +56,7 @@ class VideoTracker:
         Args:
             video: a normalised video.
             prompts: one for each thing.
+            corrected: masks of the first thing in further frames, which all its frames look at, too.
 
         Yields:
             Every frame of the video, from 0.
@@ -59,10 +65,11 @@ class VideoTracker:
             ValueError: no prompt, or one outside the video.
             mimo.video.VideoError: a frame cannot be decoded.
         """
-        if not prompts or not all(0 <= prompt.frame < len(video) for prompt in prompts):
+        if not prompts or not all(0 <= prompt.frame < len(video) for prompt in [*prompts, *corrected]):
             raise ValueError(f"{video.path}: prompts of frames {[prompt.frame for prompt in prompts]}")
         size = (video.info.height, video.info.width)
         things = [_Thing(self.model, prompt, size, len(video)) for prompt in prompts]
+        self._show(video, things[0], corrected)
         with tempfile.TemporaryFile() as file:
             past = MaskSpill(file)
             last = max(prompt.frame for prompt in prompts)
@@ -87,6 +94,30 @@ class VideoTracker:
         features = next(self._encode(stacked([image], self.model.device)))
         logits, _ = thing.step(prompt.frame, features, reverse=False)
         return _resized(logits, size)[0].sigmoid().cpu().numpy()
+
+    @torch.inference_mode()
+    def changed(self, image: np.ndarray, mask: np.ndarray, prompt: Prompt) -> np.ndarray:
+        """A mask as points on its frame change it, without tracking.
+
+        Args:
+            image: the frame, uint8 (height, width, 3) RGB.
+            mask: bool (height, width), the thing as it was found.
+            prompt: by points.
+
+        Returns:
+            bool (height, width).
+        """
+        size = (image.shape[0], image.shape[1])
+        thing = _Thing(self.model, prompt, size, frames=prompt.frame + 1)
+        features = next(self._encode(stacked([image], self.model.device)))
+        return (_resized(thing.changed(mask, features), size)[0] > 0).cpu().numpy()
+
+    @torch.inference_mode()
+    def _show(self, video: VideoReader, thing: _Thing, prompts: Sequence[Prompt]) -> None:
+        """Let a thing remember what it looks like in further frames."""
+        for prompt in prompts:
+            features = next(self._encode(stacked([video.frame(prompt.frame)], self.model.device)))
+            thing.remember(prompt, features)
 
     @torch.inference_mode()
     def _sweep(
@@ -210,6 +241,34 @@ class _Thing:
         else:
             self.session.add_point_inputs(index, prompt.frame, _point_input(prompt, size, model))
         self.session.obj_with_new_inputs = [_OBJECT]
+
+    def remember(self, prompt: Prompt, features: dict[str, list[torch.Tensor]]) -> None:
+        """Take the thing's mask in a further frame."""
+        assert prompt.mask is not None
+        self.session.add_mask_inputs(0, prompt.frame, _mask_input(prompt.mask, self.model))
+        self.session.cache.cache_vision_features(prompt.frame, features)
+        self.model(self.session, frame_idx=prompt.frame)
+        self._forget(prompt.frame)
+        self.session.obj_with_new_inputs = [_OBJECT]
+
+    def changed(self, mask: np.ndarray, features: dict[str, list[torch.Tensor]]) -> torch.Tensor:
+        """Logits of a mask, (1, side, side) float32, as the prompt's points change it."""
+        self.session.cache.cache_vision_features(self.frame, features)
+        side = self.model.prompt_encoder.mask_input_size
+        full = torch.from_numpy(mask.astype(np.float32)).to(self.model.device)[None, None]
+        shown = functional.interpolate(full, side, mode="bilinear", antialias=True, align_corners=False)
+        output = self.model._run_single_frame_inference(
+            inference_session=self.session,
+            frame_idx=self.frame,
+            obj_idx=0,
+            batch_size=1,
+            is_init_cond_frame=True,
+            point_inputs=self.session.point_inputs_per_obj[0][self.frame],
+            mask_inputs=None,
+            reverse=False,
+            prev_sam_mask_logits=((2 * shown - 1) * _SURE).to(self.model.dtype),
+        )
+        return output["pred_masks"][:, 0].float()
 
     def is_reached(self, frame: int, reverse: bool) -> bool:
         """Whether tracking in this direction has come to the thing's prompt."""

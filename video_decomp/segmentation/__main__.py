@@ -66,8 +66,10 @@ def segment_template(
     except VideoError as error:
         raise Rejected(f"{error}; run ingest first") from None
     by_hand = corrections_of(corrections, template, video)
-    result = backend.segment(video, settings, **known_of_whole(template, survey))
-    result = corrected(result, video, by_hand, settings.carry)
+    told: dict[str, Any] = dict(known_of_whole(template, survey))
+    if settings.prompted_by_corrections:
+        told["corrections"] = by_hand
+    result = corrected(backend.segment(video, settings, **told), video, by_hand, settings)
     measures = MaskMeasures()
     with VideoWriter(template / "mask.mp4", video.info.fps, kind="mask") as writer:
         for frame in result.masks:

@@ -89,7 +89,7 @@ def carry(
         way = _step(flow, before, after, way)
         way = replace(way, trust=way.trust * source.likeness(after, way))
         said = source.labels_at(way)
-        if np.count_nonzero(said != UNTOUCHED) < _ENDS * area:
+        if np.count_nonzero(said != UNTOUCHED) <= _ENDS * area:
             return
         yield index, Patch(way.rows, way.columns, said)
         carried = np.zeros(labels.shape, bool)

@@ -25,13 +25,16 @@ _NECK = 7  # pixels: what hangs on by less is another thing
 _DISC = 0.012  # radius of what a click says at least, in longest sides of the person's box
 
 
-def clicked(image: np.ndarray, mask: np.ndarray, clicks: Iterable[Click]) -> np.ndarray:
+def clicked(
+    image: np.ndarray, mask: np.ndarray, clicks: Iterable[Click], *, grows: bool = True
+) -> np.ndarray:
     """Labels of a frame by its clicks; of clicks at one place the last one counts.
 
     Args:
         image: uint8 (height, width, 3) RGB.
         mask: uint8 (height, width), 255 where the person was found, else 0.
         clicks: all on this frame and inside of it.
+        grows: whether they mean more than their own small discs.
 
     Returns:
         (height, width) uint8 of `PERSON`, `NOT_PERSON` and `UNTOUCHED`.
@@ -44,7 +47,7 @@ def clicked(image: np.ndarray, mask: np.ndarray, clicks: Iterable[Click]) -> np.
         value = PERSON if click.person else NOT_PERSON
         region = np.zeros(mask.shape, np.uint8)
         place = (int(click.x), int(click.y))
-        if now[place[1], place[0]] != value:
+        if grows and now[place[1], place[0]] != value:
             reach = _REACH if click.person else _REACH_INSIDE
             window = _window(place, round(reach * side), mask.shape)
             region[window] = _thing(image[window], now[window] != value, _inside(place, window))

@@ -23,7 +23,7 @@ from video_decomp.sam2.spill import MaskSpill
 from video_decomp.sam2.streams import backwards, forwards
 from video_decomp.segmentation.carrying import Patch, carry
 from video_decomp.segmentation.clicks import clicked
-from video_decomp.segmentation.interface import FrameMask, Segmentation
+from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings
 from video_decomp.segmentation.strokes import meant
 from video_decomp.segments.part import Place, is_segment
 
@@ -57,6 +57,8 @@ def corrections_of(folder: Path | None, template: Path, video: VideoReader) -> C
                 f"{folder}: a click of frame {click.frame} at ({click.x:g}, {click.y:g}) is outside the "
                 f"picture of {video.info.width} × {video.info.height} pixels; remove it"
             )
+    for path in found.painted.values():
+        read_painted(path, video.info.width, video.info.height)
     ours = range(place.first, place.stop)
     return Corrections(
         [
@@ -69,28 +71,32 @@ def corrections_of(folder: Path | None, template: Path, video: VideoReader) -> C
 
 
 def corrected(
-    found: Segmentation, video: VideoReader, corrections: Corrections, seconds: float
+    found: Segmentation, video: VideoReader, corrections: Corrections, settings: SubjectSettings
 ) -> Segmentation:
-    """The same masks with the corrections, which are carried `seconds` to either side at most.
+    """The same masks with the corrections, carried as far as the settings let them.
 
     Raises:
-        Rejected: a painted mask cannot be read or has another size than the video.
+        Rejected: a painted mask was replaced meanwhile by one that cannot be used.
     """
     if not corrections.frames:
         return found
     result = replace(found)
-    result.masks = _corrected(found, result, video, corrections, round(seconds * float(video.info.fps)))
+    result.masks = _corrected(found, result, video, corrections, settings)
     return result
 
 
 def _corrected(
-    found: Segmentation, result: Segmentation, video: VideoReader, corrections: Corrections, reach: int
+    found: Segmentation,
+    result: Segmentation,
+    video: VideoReader,
+    corrections: Corrections,
+    settings: SubjectSettings,
 ) -> Iterator[FrameMask]:
     with tempfile.TemporaryFile() as file:
         masks = MaskSpill(file)
         for index, frame in enumerate(found.masks):
             masks.put(index, frame.mask > 127, np.array([frame.score], np.float32))
-        work = _Work(video, masks, corrections, reach)
+        work = _Work(video, masks, corrections, settings)
         work.carry_all()
         result.corrections = work.told
         for index, image in forwards(video):
@@ -125,42 +131,55 @@ class _Work:
     video: VideoReader
     masks: MaskSpill
     corrections: Corrections
-    reach: int
+    settings: SubjectSettings
     told: list[dict[str, Any]] = field(default_factory=list)
     exact: dict[int, bytes] = field(default_factory=dict)
     carried: dict[int, list[_Said]] = field(default_factory=lambda: defaultdict(list))
 
     def carry_all(self) -> None:
         """Read every correction, and carry it both ways."""
-        for frame in self.corrections.frames:
-            self.exact[frame] = zlib.compress(self._labels(frame).tobytes(), 1)
-        for frame in progress(self.corrections.frames, "carrying corrections", len(self.exact)):
-            self._carry(frame)
+        clicked_on = dict.fromkeys(click.frame for click in self.corrections.clicks)
+        for frame in self.corrections.painted.keys() - clicked_on:
+            self._read(frame)
+        if clicked_on:
+            # A click speaks of the mask as the corrections before it left it.
+            self._carry_those_read()
+            for frame in clicked_on:
+                self._read(frame)
+                self._carry(frame)
+        # Now that all are known, each is carried to where another takes over.
+        self._carry_those_read()
 
     def finished(self, index: int, image: np.ndarray) -> FrameMask:
-        """A frame's mask: where several corrections reach, the nearest one counts."""
-        mask, score = self._found(index)
-        for said in sorted(self.carried[index], key=lambda one: -one.distance):
-            mask = said.patch().on(mask)
+        """A frame's mask, corrected."""
+        mask, score = self._corrected(index)
         if index in self.exact:
             labels = self._exact(index)
             mask = np.where(labels == UNTOUCHED, mask, labels)
             score = 1.0
         return FrameMask(image, mask, score if mask.any() else 0.0)
 
+    def _corrected(self, index: int) -> tuple[np.ndarray, float]:
+        """Mask and score of a frame by what other frames' corrections say of it, the nearest last."""
+        mask, score = self._found(index)
+        for said in sorted(self.carried[index], key=lambda one: -one.distance):
+            mask = said.patch().on(mask)
+        return mask, score
+
     def _found(self, index: int) -> tuple[np.ndarray, float]:
         masks, scores = self.masks.take(index)
         return masks.astype(np.uint8) * 255, float(scores[0])
 
-    def _labels(self, frame: int) -> np.ndarray:
-        """What is said of a frame: by its clicks, and over them by its painted mask."""
-        mask, _ = self._found(frame)
-        labels = clicked(self.video.frame(frame), mask, self.corrections.clicks_of(frame))
+    def _read(self, frame: int) -> None:
+        """Take what is said of a frame: by its clicks, and over them by its painted mask."""
+        image, (mask, _) = self.video.frame(frame), self._corrected(frame)
+        grows = not self.settings.prompted_by_corrections
+        labels = clicked(image, mask, self.corrections.clicks_of(frame), grows=grows)
         if frame in self.corrections.painted:
             info = self.video.info
             painted = read_painted(self.corrections.painted[frame], info.width, info.height)
             labels = np.where(painted == UNTOUCHED, labels, painted)
-        return labels
+        self.exact[frame] = zlib.compress(labels.tobytes(), 1)
 
     def _exact(self, frame: int) -> np.ndarray:
         shape = (self.video.info.height, self.video.info.width)
@@ -170,13 +189,22 @@ class _Work:
         """Where a frame was corrected itself."""
         return self._exact(frame) != UNTOUCHED if frame in self.exact else None
 
+    def _carry_those_read(self) -> None:
+        self.carried.clear()
+        self.told.clear()
+        for frame in progress(sorted(self.exact), "carrying corrections", len(self.exact)):
+            self._carry(frame)
+
     def _carry(self, frame: int) -> None:
         image, exact = self.video.frame(frame), self._exact(frame)
         labels = meant(image, self._found(frame)[0], exact)
-        others = (forwards(self.video, frame + 1), backwards(self.video, frame - 1))
+        others = [forwards(self.video, frame + 1), backwards(self.video, frame - 1)]
+        if frame not in self.corrections.painted and self.settings.prompted_by_corrections:
+            others = []
+        reach = round(self.settings.carry * float(self.video.info.fps))
         reached = [frame]
-        for way in others if (labels != UNTOUCHED).any() else ():
-            for index, patch in carry(image, labels, islice(way, self.reach), self._touched):
+        for way in others:
+            for index, patch in carry(image, labels, islice(way, reach), self._touched):
                 packed = zlib.compress(np.ascontiguousarray(patch.labels).tobytes(), 1)
                 said = _Said(abs(index - frame), patch.rows, patch.columns, packed)
                 self.carried[index].append(said)

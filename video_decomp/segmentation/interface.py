@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
+from mimo.corrections import Corrections
 from mimo.stage import StageSettings
 from mimo.video import VideoReader
 from video_decomp.segments.part import Part
@@ -24,6 +25,9 @@ Box = tuple[float, float, float, float]
 
 class SubjectSettings(StageSettings):
     """Whom to take, for all backends."""
+
+    prompted_by_corrections: ClassVar[bool] = False
+    """Whether the backend takes corrections by hand itself; what clicks mean is then left to it."""
 
     subject: Literal["largest"] | int | Box | Point = Field(
         "largest",
@@ -88,13 +92,14 @@ class Backend(Protocol):
 
     Settings: type[SubjectSettings]
 
-    def segment(self, video: VideoReader, settings: Any, **told: Part) -> Segmentation:
+    def segment(self, video: VideoReader, settings: Any, **told: Part | Corrections) -> Segmentation:
         """Find the subject and mask them.
 
         Args:
             video: the clip.
             settings: the backend's `Settings`.
-            told: ``part``, for a segment of a long video: what the backend's `survey` found in all of it.
+            told: ``part``, for a segment of a long video: what the backend's `survey` found in all of it;
+                ``corrections``, if it takes them itself (`SubjectSettings.prompted_by_corrections`).
 
         Raises:
             mimo.stage.Rejected: no person, person too small, or no full body in view.

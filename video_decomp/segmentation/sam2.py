@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from mimo.corrections import PERSON, UNTOUCHED, Corrections, read_painted
 from mimo.stage import Rejected, progress
 from mimo.video import VideoReader
 from video_decomp.sam2.interface import Prompt, Tracked
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from video_decomp.sam2.matting import EdgeMatter
     from video_decomp.sam2.networks import Networks
     from video_decomp.sam2.people import PeopleFinder
+    from video_decomp.sam2.tracker import VideoTracker
 
 _FRAMES_AT_ONCE = 8  # key frames in the detector
 _FINISHED = 4  # frames masked ahead of their writing
@@ -37,6 +39,7 @@ class Settings(SubjectSettings, NetworkSettings):
     """Settings of the backend `sam2`."""
 
     surveys: ClassVar[bool] = True
+    prompted_by_corrections: ClassVar[bool] = True
 
     batch: int = Field(8, ge=1, le=64, description="frames that SAM 2.1's image encoder takes at once")
     detect: bool = Field(
@@ -72,13 +75,19 @@ def survey(video: VideoReader, settings: Settings) -> dict[str, np.ndarray]:
     return packed(sightings, subject | {"people": people}) | {"weights": np.array(networks.used)}
 
 
-def segment(video: VideoReader, settings: Settings, part: Part | None = None) -> Segmentation:
+def segment(
+    video: VideoReader,
+    settings: Settings,
+    part: Part | None = None,
+    corrections: Corrections | None = None,
+) -> Segmentation:
     """Find the subject and mask them.
 
     Args:
         video: the clip.
         settings: of this backend.
         part: for a segment, what `survey` of the whole video found.
+        corrections: by hand; the person is tracked again with the masks of these frames.
 
     Raises:
         mimo.stage.Rejected: no person, person too small, or no full body in view; a network's file is missing
@@ -125,9 +134,35 @@ def segment(video: VideoReader, settings: Settings, part: Part | None = None) ->
     if part is not None:
         subject = subject_of(part.survey)
     result = Segmentation(masks=iter(()), subject=subject, weights=_used(networks, part))
-    tracked = progress(tracker.track(video, [Prompt(prompt.frame, mask=mask)]), "masking", len(video))
+    start = Prompt(prompt.frame, mask=mask)
+    again = _masks_by_hand(video, tracker, start, corrections) if corrections else {}
+    start = again.pop(start.frame, start)
+    tracked = progress(tracker.track(video, [start], list(again.values())), "masking", len(video))
     result.masks = ahead(_finished(tracked, matter, sightings, result.warnings), _FINISHED)
     return result
+
+
+def _masks_by_hand(
+    video: VideoReader, tracker: VideoTracker, start: Prompt, corrections: Corrections
+) -> dict[int, Prompt]:
+    """Masks of the corrected frames: as tracked without corrections, changed by clicks, then by strokes."""
+    prompts: dict[int, Prompt] = {}
+    frames = corrections.frames
+    tracked = tracker.track(video, [start]) if frames else iter(())
+    for frame in progress(tracked, "looking at corrected frames", len(video)):
+        if frame.frame not in frames:
+            continue
+        mask = frame.masks[0]
+        clicks = corrections.clicks_of(frame.frame)
+        if clicks:
+            points = tuple((click.x, click.y) for click in clicks)
+            inside = tuple(click.person for click in clicks)
+            mask = tracker.changed(frame.image, mask, Prompt(frame.frame, points=points, inside=inside))
+        if frame.frame in corrections.painted:
+            labels = read_painted(corrections.painted[frame.frame], *mask.shape[::-1])
+            mask = np.where(labels == UNTOUCHED, mask, labels == PERSON)
+        prompts[frame.frame] = Prompt(frame.frame, mask=mask)
+    return prompts
 
 
 def _used(networks: Networks, part: Part | None) -> list[str]:

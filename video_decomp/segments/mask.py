@@ -50,6 +50,12 @@ def join(segments: Segments) -> None:
         first_frame=found[0] if found else None,
         last_frame=found[-1] if found else None,
         missing_frames=missing,
+        corrections=[
+            entry | {key: place.first + entry[key] for key in ("frame", "first_frame", "last_frame")}
+            for index, (record, place) in enumerate(zip(records, segments.places, strict=True))
+            for entry in record["corrections"]
+            if place.first + entry["frame"] in segments.division.own(index)
+        ],
     )
 
 
