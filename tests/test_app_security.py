@@ -14,6 +14,8 @@ import pytest
 from app_server import ROOT, Browser, Server
 from PIL import Image
 
+from mimo.video import VideoWriter
+
 PASSWORD = "correct horse é"
 SECRET_WORDS = "nobody may read this"
 
@@ -432,6 +434,41 @@ def test_names_of_uploads_mean_nothing(server, anna):
         path.name for path in (folder_of(server, anna) / "characters").iterdir() if not path.is_symlink()
     }
     assert there == {"me.png", *(f"{name}.png" for name in given.values())}
+
+
+def test_painted_masks_are_laid_over_each_other(server, anna):
+    folder = folder_of(server, anna)
+    (folder / "videos" / "clip.mp4").write_bytes(b"never opened here")
+    with VideoWriter(folder / "templates" / "clip" / "vid.mp4", 15) as writer:
+        for _ in range(3):
+            writer.write(np.zeros((48, 64, 3), np.uint8))
+    for left, value in ((0, 255), (20, 0)):
+        mask = np.full((48, 64), 128, np.uint8)
+        mask[:, left : left + 10] = value
+        answer = anna.ask("POST", "/corrections/clip/1", png(mask))
+        assert answer.status == 200, answer.body
+    painted = np.asarray(Image.open(folder / "corrections" / "clip" / "000001.png"))
+    assert [painted[5, 5], painted[5, 15], painted[5, 25]] == [255, 128, 0]
+    assert anna.get("/media/corrections/clip/000001.png").status == 200
+    for address, body, words in (
+        ("clip/3", png(mask), "no frame 3"),
+        ("clip/0", png(mask[:20]), "64 × 20 pixels"),
+        ("clip/0", b"GIF89a", "not a PNG"),
+        ("absent/0", png(mask), "no 'absent'"),
+    ):
+        answer = anna.ask("POST", f"/corrections/{address}", body)
+        assert answer.status == 400
+        assert words in answer.error
+        assert str(folder) not in answer.error
+    for address in ("..%2f..%2fx/0", "clip/-1", "clip/a", "clip", "%2e%2e/0"):
+        assert anna.ask("POST", f"/corrections/{address}", png(mask)).status in (400, 404, 405)
+    assert [path.name for path in (folder / "corrections").iterdir()] == ["clip"]
+
+
+def png(mask):
+    file = io.BytesIO()
+    Image.fromarray(mask).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_a_password_cannot_be_guessed_by_trying(server):

@@ -4,10 +4,12 @@ import json
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from mimo.durations import seconds_of
 from mimo.resources import USUAL, Clip, clip_of_source, clip_of_template, demand, markdown, table
 from mimo.stages import STAGES, backend_names, settings_class
 from mimo.video import VideoWriter
@@ -115,6 +117,20 @@ def test_of_a_source_the_part_counts_that_is_read(tmp_path):
     assert clip_of_source(tmp_path / "b.mp4", whole) == USUAL
     with pytest.raises(FileNotFoundError):
         clip_of_source(tmp_path / "c.mp4", whole)
+
+
+def test_whatever_is_wrong_with_a_video_does_not_stop_the_plan(tmp_path, monkeypatch):
+    settings = settings_of("ingest", "")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile /dev/null\n")
+    assert clip_of_source(tmp_path / "list.mp4", settings) == USUAL
+    (tmp_path / "odd.mp4").write_bytes(b"odd")
+
+    def fails(*_, **__):
+        raise av.error.UnknownError(1, "neither a wrong value nor the system's")
+
+    monkeypatch.setattr("mimo.untrusted_video.av.open", fails)
+    assert clip_of_source(tmp_path / "odd.mp4", settings) == USUAL
+    assert seconds_of(tmp_path / "odd.mp4") == 0.0
 
 
 def test_right_at_submission_and_more_the_second_time(checkout):

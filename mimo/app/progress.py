@@ -9,7 +9,6 @@ from pathlib import Path
 from mimo.app.job import Job, Progress
 from mimo.app.project_folder import ProjectFolder
 from mimo.app.run_output import RunOutput, read_output
-from mimo.fingerprint import ROOT
 from mimo.project import Project
 from mimo.report.outcomes import REASONS, Item, StageOutcome, outcomes
 from mimo.resources import PICTURE, clip_of_template, expected_seconds
@@ -61,14 +60,7 @@ def why_failed(folder: ProjectFolder, job: Job, output: Path) -> str:
     reason = next(iter(reasons), "") or said.complaint or UNKNOWN
     for start in REASONS:
         reason = reason.removeprefix(start).strip()
-    return without_paths(reason, folder)
-
-
-def without_paths(text: str, folder: ProjectFolder) -> str:
-    """A text without the places where the project, the gallery and the program lie on the server."""
-    for place in filter(None, (folder.folder, folder.gallery, ROOT)):
-        text = text.replace(f"{place}/", "").replace(str(place), "the project")
-    return text
+    return folder.words(reason)
 
 
 def _words(said: RunOutput) -> str:

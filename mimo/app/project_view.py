@@ -114,7 +114,16 @@ class ProjectView:
         Raises:
             Rejected: it is empty, or something in it cannot be used.
         """
-        return Project.load(dict(self.configuration))
+        try:
+            return Project.load(self.configuration)
+        except Rejected as error:
+            raise Rejected(self.words(str(error))) from None
+
+    def words(self, text: str) -> str:
+        """A text without the places where the project, the gallery and the program lie on the server."""
+        for place in filter(None, (self.folder, self.gallery, ROOT)):
+            text = text.replace(f"{place}/", "").replace(str(place), "the project")
+        return text
 
     def place(self, kind: str) -> Path:
         """Folder of a kind: ``videos``, ``results`` and so on; those of `PRIVATE_KINDS` are the app's own."""
