@@ -31,6 +31,8 @@ class Motion:
         confidence: (T,) float32, 0 (filled in) to 1.
         visible: (T,) bool, the person was seen.
         ground: (4,) float32: plane n·x = d of the ground, n up; zeros when unknown.
+        view: (T, 3, 4) float32, world to camera space in every frame, of a camera that moves over the ground
+            (z = 0 of that world); None: it stands, or nothing is known about it.
     """
 
     model: str
@@ -44,6 +46,7 @@ class Motion:
     confidence: np.ndarray
     visible: np.ndarray
     ground: np.ndarray
+    view: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frames, bones = self.rotations.shape[:2]
@@ -58,6 +61,8 @@ class Motion:
             "visible": (frames,),
             "ground": (4,),
         }
+        if self.view is not None:
+            expected["view"] = (frames, 3, 4)
         for name, shape in expected.items():
             value = getattr(self, name)
             if value.shape != shape:
@@ -79,7 +84,11 @@ class Motion:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                values: dict[str, Any] = {field.name: file[field.name] for field in fields(Motion)}
+                values: dict[str, Any] = {
+                    field.name: file[field.name]
+                    for field in fields(Motion)
+                    if field.name != "view" or "view" in file
+                }
             values["model"] = str(values["model"])
             return Motion(**values)
         except (OSError, KeyError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
@@ -91,13 +100,15 @@ class Motion:
         values: dict[str, Any] = {
             field.name: np.asarray(getattr(self, field.name), types.get(field.name, np.float32))
             for field in fields(self)
+            if getattr(self, field.name) is not None
         }
         with whole_file(Path(path)) as part, part.open("wb") as file:
             np.savez_compressed(file, **values)  # type: ignore[arg-type]
 
     def taken(self, frames: np.ndarray | slice) -> Motion:
         """The same person in some of the frames, in any order."""
-        over_time = ("rotations", "root_rotation", "translation", "confidence", "visible")
+        over_time = ["rotations", "root_rotation", "translation", "confidence", "visible"]
+        over_time += ["view"] if self.view is not None else []
         return replace(self, **{name: getattr(self, name)[frames] for name in over_time})
 
     @cached_property

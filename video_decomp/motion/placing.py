@@ -41,7 +41,7 @@ class Ground:
         if length > KNOWN:
             return cls(motion.camera.astype(np.float64), normal / length, -distance / length)
         up = np.array([0.0, -1.0, 0.0])
-        lowest = float((motion.vertices(_first_seen(motion)) @ up).min())
+        lowest = float((motion.vertices(first_seen(motion)) @ up).min())
         return cls(motion.camera.astype(np.float64), up, -lowest)
 
     def scaled(self, factor: float) -> Ground:
@@ -104,23 +104,24 @@ def marks_of(motion: Motion, ground: Ground, fps: float) -> list[Mark]:
     return [Mark(place, heading) for place, heading in zip(places, headings, strict=True)]
 
 
-def first_mark(motion: Motion, ground: Ground) -> Mark:
-    """Where the person of a motion is when first seen, and where he faces then."""
-    first = _first_seen(motion)
-    turn = Rotation.from_rotvec(motion.root_rotation[[first]]).as_matrix()
+def mark_at(motion: Motion, ground: Ground, frame: int) -> Mark:
+    """Where the person of a motion is in a frame, and where he faces."""
+    now = motion.taken(slice(frame, frame + 1))
+    turn = Rotation.from_rotvec(now.root_rotation).as_matrix()
     heading = ground.along(np.cross(turn[:, :, 0], ground.up))[0]
-    return Mark(ground.under(_hips(motion, turn, [first]))[0], heading)
+    return Mark(ground.under(_hips(now, turn))[0], heading)
 
 
-def _first_seen(motion: Motion) -> int:
+def first_seen(motion: Motion) -> int:
+    """The first frame in which the person is seen."""
     return int(motion.visible.argmax())
 
 
-def _hips(motion: Motion, turn: np.ndarray, frames: list[int] | slice = slice(None)) -> np.ndarray:
-    """(T, 3) middle between the hip joints."""
+def _hips(motion: Motion, turn: np.ndarray) -> np.ndarray:
+    """(T, 3) middle between the hip joints, of a motion with root rotations (T, 3, 3)."""
     joints = rig_of(motion.body.topology).limbs
     heads = motion.rest_bones[[joints["left_hip"][0], joints["right_hip"][0]], :3, 3].mean(0)
-    return np.asarray(turn @ heads + motion.translation[frames])
+    return np.asarray(turn @ heads + motion.translation)
 
 
 def goes(poses: Poses) -> bool:

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 from mimo.body.figure import Figure, Poses
 from mimo.body.motion import Motion
 from mimo.stage import Rejected, StageSettings
-from video_decomp.motion.placing import Ground, axes_at, first_mark
+from video_decomp.motion.placing import Ground, axes_at, first_seen, mark_at
 from video_decomp.motion.retarget import headings
 
 KINDS = ("fixed", "follow", "orbit")
@@ -67,6 +67,17 @@ class Shot:
     def ground(self) -> np.ndarray:
         """(4,) the plane z = 0 in camera space, see `Motion`."""
         return np.array([*self.axes[0, :, 2], -self.places[0, 2]])
+
+    @property
+    def moves(self) -> bool:
+        """Whether the camera does not stand still."""
+        return bool((np.ptp(self.axes, axis=0) > 0).any() or (np.ptp(self.places, axis=0) > 0).any())
+
+    @property
+    def view(self) -> np.ndarray:
+        """(T, 3, 4) world to camera space, see `Motion`."""
+        shift = -np.einsum("tij,tj->ti", self.axes, self.places)
+        return np.concatenate([self.axes, shift[:, :, None]], 2)
 
 
 def shot_of(poses: Poses, figure: Figure, view: View, fps: float) -> Shot:
@@ -145,7 +156,7 @@ def _of_template(folder: Path, poses: Poses) -> Shot:
         raise Rejected(f"{path}: not there; --camera template:DIR needs a template that was made here")
     theirs = Motion.load(path)
     ground = Ground.of(theirs)
-    mark = first_mark(theirs, ground)
+    mark = mark_at(theirs, ground, first_seen(theirs))
     axes = axes_at(ground, mark.heading, 0)
     return shot_at(ground, axes, poses.hips[0] * np.array([1, 1, 0]), mark.place, len(poses))
 

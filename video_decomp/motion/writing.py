@@ -51,6 +51,7 @@ def motion_of(poses: Poses, figure: Figure, shot: Shot, shape: np.ndarray) -> Mo
         confidence=np.ones(frames, np.float32),
         visible=np.ones(frames, bool),
         ground=shot.ground.astype(np.float32),
+        view=shot.view.astype(np.float32) if shot.moves else None,
     )
 
 

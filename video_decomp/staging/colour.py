@@ -10,8 +10,9 @@ from PIL import ImageColor
 
 from mimo.scene_names import colour
 from mimo.stage import Rejected
-from video_decomp.motion.placing import Ground, axes_at, first_mark
-from video_decomp.motion.view import View, shot_at, shot_of
+from video_decomp.motion.placing import Ground, axes_at, mark_at
+from video_decomp.motion.timing import between
+from video_decomp.motion.view import Shot, View, shot_at, shot_of
 from video_decomp.staging.driver import Driver, Performance
 from video_decomp.staging.frames import of_image
 from video_decomp.staging.interface import Placed, Scene, Wishes
@@ -71,9 +72,33 @@ def _framed(performance: Performance, driver: Driver, wishes: Wishes) -> Placed:
 
 def _as_it_was(performance: Performance, driver: Driver, wishes: Wishes) -> Placed:
     """By the motion's own camera, from where it saw the person then."""
-    ground = Ground.of(driver.motion).scaled(1 / wishes.scale)
-    mark = first_mark(driver.motion.taken(np.arange(driver.frames.start, driver.frames.stop)), ground)
-    place = mark.place if wishes.at is None else place_at(ground, *wishes.at)
+    motion = driver.motion
+    own = Ground.of(motion)
+    ground = own.scaled(1 / wishes.scale)
+    frames = performance.times * driver.skeleton.fps
+    mark = mark_at(motion, own, min(round(frames[0]), len(motion) - 1))
+    place = mark.place / wishes.scale if wishes.at is None else place_at(ground, *wishes.at)
     axes = axes_at(ground, ground.turned(mark.heading, wishes.turn or 0), 0)
     start = performance.poses.hips[0] * np.array([1, 1, 0])
-    return Placed(shot_at(ground, axes, start, place, len(performance.poses)))
+    shot = shot_at(ground, axes, start, place, len(performance.poses))
+    return Placed(shot if motion.view is None else _carried(shot, motion.view, frames, wishes.scale))
+
+
+def _carried(shot: Shot, view: np.ndarray, frames: np.ndarray, scale: float) -> Shot:
+    """A camera that goes the way of another from where that one was at first.
+
+    Args:
+        shot: where it stands at first.
+        view: (T, 3, 4) of the other, see `Motion`.
+        frames: (N,) at which of them it is, in frames, ascending.
+        scale: how much larger people are than life.
+    """
+    before = np.minimum(frames.astype(int), len(view) - 2)
+    share = frames - before
+    turn = view[:, :, :3].astype(np.float64)
+    places = -np.einsum("tji,tj->ti", turn, view[:, :, 3]) / scale
+    turn = between(turn[before], turn[before + 1], share)
+    place = places[before] + share[:, None] * (places[before + 1] - places[before])
+    axes = turn @ turn[0].T @ shot.axes[0]
+    way = np.einsum("tji,tjk,tk->ti", axes, turn, place - place[0])
+    return Shot(axes, shot.places[0] + way, shot.camera)

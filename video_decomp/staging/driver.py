@@ -35,7 +35,11 @@ class Cut(StageSettings):
     start: float = Field(0, ge=0, description="seconds of the motion to begin at")
     end: float | None = Field(None, gt=0, description="seconds of the motion to end at; null: its end")
     speed: float = Field(1, ge=0.05, le=20, description="2 is twice as fast")
-    ground: bool = Field(True, description="keep standing feet from sliding, sinking and floating")
+    ground: bool | None = Field(
+        None,
+        description="keep standing feet from sliding, sinking and floating; null: unless the import of the "
+        "motion has seen to it for just these frames",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,7 @@ class Driver:
         skeleton: the same as moving bones.
         frames: the part in which the template is valid.
         weights: names in the weights registry of what it was made with.
+        from_video: the motion was seen, so that nothing keeps its feet on the ground yet.
     """
 
     folder: Path
@@ -74,6 +79,7 @@ class Driver:
     skeleton: SkeletonMotion
     frames: range
     weights: tuple[str, ...]
+    from_video: bool
 
     @classmethod
     def open(cls, folder: Path) -> Driver:
@@ -86,14 +92,17 @@ class Driver:
         if not path.is_file():
             raise Rejected(f"{path}: not there; --motion takes a template with a motion")
         motion = Motion.load(path)
-        frames, weights = range(len(motion)), ("anny-body",)
+        frames, weights, from_video = range(len(motion)), ("anny-body",), True
         if (folder / CONFIG).is_file():
             config = TemplateConfig.read(folder / CONFIG)
             frames = config.crop(len(motion))
             weights = tuple((config.pipeline or {}).get("licences", weights))
+            from_video = not (config.is_motion or config.is_staged)
         if len(frames) < SHORTEST:
             raise Rejected(f"{path}: {len(frames)} frames; at least {SHORTEST} are needed to move")
-        return cls(folder, motion, reader.read(folder, Source.model_validate({})), frames, weights)
+        return cls(
+            folder, motion, reader.read(folder, Source.model_validate({})), frames, weights, from_video
+        )
 
     @cached_property
     def fps(self) -> Fraction:
@@ -133,9 +142,9 @@ class Driver:
                 f"{self.folder}: {len(part)} frames are left of the motion; {SHORTEST} to {LONGEST} can be "
                 "staged: see start, end, speed"
             )
-        grounded = on_ground(
-            retarget(part, self.figure.body, self.figure), self.figure, fps, fixed=cut.ground
-        )
+        changed = self.from_video or cut.speed != 1 or abs(fps - self.skeleton.fps) > 1e-6
+        fixed = changed if cut.ground is None else cut.ground
+        grounded = on_ground(retarget(part, self.figure.body, self.figure), self.figure, fps, fixed=fixed)
         times = np.minimum(start + np.arange(len(part)) * cut.speed / fps, end)
         before = foot_metrics(grounded.before, self.figure, grounded.standing)
         metrics = {"before": before} | foot_metrics(grounded.poses, self.figure, grounded.standing)

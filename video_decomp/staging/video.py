@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mimo.video import VideoReader, VideoWriter, has_audio
@@ -17,6 +18,9 @@ from video_decomp.staging.frames import of_image, of_video
 from video_decomp.staging.interface import Scene, Wishes
 from video_decomp.staging.picture import in_front
 from video_decomp.staging.unattended import by_hand, view
+
+TREMBLE = 0.01
+"""Shorter sides by which the picture may be off in most frames for its camera to count as standing."""
 
 
 def recognises(text: str) -> bool:
@@ -58,10 +62,15 @@ def open_scene(text: str, driver: Driver, wishes: Wishes, scratch: Path) -> Scen
 
 
 def _stands(video: VideoReader, scratch: Path) -> bool:
-    """Whether the camera stands still."""
+    """Whether the camera stands still, or trembles so little that nobody sees feet slip."""
     nobody = scratch / "mask.mp4"
     empty = np.zeros((video.info.height, video.info.width), np.uint8)
     with VideoWriter(nobody, video.info.fps, kind="mask") as writer:
         for _ in range(len(video)):
             writer.write(empty)
-    return bool(estimate_motion(video, VideoReader(nobody, gray=True)).static.all())
+    width, height = video.info.width, video.info.height
+    corners = np.array([[[0, 0]], [[width, 0]], [[width, height]], [[0, height]]], np.float64)
+    camera = estimate_motion(video, VideoReader(nobody, gray=True))
+    moved = np.array([cv2.perspectiveTransform(corners, way) - corners for way in camera.homographies])
+    away = np.linalg.norm(moved, axis=-1).mean(axis=(1, 2))
+    return bool(camera.shots.max() == 0 and np.quantile(away, 0.95) < TREMBLE * min(width, height))

@@ -46,12 +46,19 @@ def read(path: Path, source: Source) -> SkeletonMotion:
     turn = Rotation.from_rotvec(motion.root_rotation).as_matrix()
     # A motion turns about the model's origin, a skeleton about its root.
     root = motion.translation + turn @ heads[0]
+    normal = motion.ground[:3].astype(np.float64)
+    length = float(np.linalg.norm(normal))
+    up = normal / length if length > 0.5 else np.array([0.0, -1.0, 0.0])
+    if motion.view is not None:
+        # Back from a camera that moved to the world that it moved in.
+        back = motion.view[:, :, :3].astype(np.float64).swapaxes(1, 2)
+        turn = back @ turn
+        root = np.einsum("tij,tj->ti", back, root - motion.view[:, :, 3])
+        up = np.array([0.0, 0.0, 1.0])
     rotations[:, 0] = turn @ rotations[:, 0]
     fps, warnings = _rate(file, source)
     parents = topology.parents
     smpl = set(BODY_JOINTS) <= set(topology.bone_names)
-    normal = motion.ground[:3].astype(np.float64)
-    length = float(np.linalg.norm(normal))
     return SkeletonMotion(
         names=topology.bone_names,
         parents=parents,
@@ -59,7 +66,7 @@ def read(path: Path, source: Source) -> SkeletonMotion:
         rotations=rotations,
         translation=root,
         fps=fps,
-        up=normal / length if length > 0.5 else np.array([0.0, -1.0, 0.0]),
+        up=up,
         roles=smpl_roles(topology.bone_names) if smpl else anny_roles(topology.bone_names),
         kind=f"motion.npz ({motion.model})",
         rest_of=motion.model,
