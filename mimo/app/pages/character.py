@@ -33,7 +33,7 @@ class CharacterSection(Section):
                 "Drop a picture of one person, head to feet.",
                 "Nobody chosen yet",
             ),
-            note="",
+            ground=None,
             tiles=[
                 tile(session, one, one == session.character) for one in session.project.entries("characters")
             ],

@@ -16,6 +16,16 @@ SceneKind = Literal["own", "transparent", "colour", "scenes", "templates", "vide
 Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
+class Placement(BaseModel):
+    """Where a motion stands in a scene, as far as it is said by hand; see the settings of staging."""
+
+    at: tuple[float, float] | None = None
+    height: float | None = Field(default=None, gt=0, le=2)
+    horizon: float | None = Field(default=None, ge=-1, le=2)
+    turn: float | None = Field(default=None, ge=-360, le=360)
+    scale: float | None = Field(default=None, ge=0.1, le=10)
+
+
 class Draft(BaseModel):
     """Choices of the page's sections.
 
@@ -24,8 +34,9 @@ class Draft(BaseModel):
         character: name of a picture.
         scene_kind, scene: where the scene comes from, and its name, if it has one.
         colour: of a scene that is a colour.
+        placements: of motions in scenes, by the name of their template.
         quality: key of `mimo.app.pages.quality.QUALITIES`.
-        body, size: whose proportions the result has, and how tall it is; see the settings of synthesis.
+        body, height: whose proportions the result has, and how tall it is; see the settings of synthesis.
         relight, shadow: how far light follows the scene, and how dark the contact shadow is (preview only).
         alpha: form of the file for compositors.
         shown: template and character of the result that is played; None: the latest.
@@ -37,12 +48,13 @@ class Draft(BaseModel):
     scene_kind: SceneKind = "own"
     scene: str = ""
     colour: Colour = "#3c4a5a"
+    placements: dict[str, Placement] = {}
     quality: str = "preview"
     body: Literal["own", "driver"] = "own"
-    size: Literal["driver", "own"] = "driver"
+    height: Literal["driver", "own"] = "driver"
     relight: float = Field(default=0.9, ge=0, le=1)
     shadow: float = Field(default=0.45, ge=0, le=1)
-    alpha: Literal["none", "prores", "vp9", "png"] = "prores"
+    alpha: Literal["none", "prores", "vp9"] = "prores"
     shown: tuple[str, str] | None = None
 
     @classmethod

@@ -18,7 +18,6 @@ ALPHA = {
     "none": "none",
     "prores": "ProRes 4444 (.mov)",
     "vp9": "VP9 (.webm)",
-    "png": "PNG sequence",
 }
 PREVIEW_ONLY = ("relight", "shadow")
 
@@ -44,7 +43,7 @@ class MakeSection(Section):
                     value="own",
                     label="Proportions",
                 ),
-                "size": gr.Radio(
+                "height": gr.Radio(
                     [("as who is filmed", "driver"), ("as the character is", "own")],
                     value="driver",
                     label="Height",
@@ -112,12 +111,15 @@ def start(session: Session) -> None:
     if problem := lacking(session):
         raise Rejected(problem)
     draft, project, template = session.draft, session.project, session.result_template
-    project.change_overrides(template, {"synthesis": synthesis_settings(draft)})
+    scene = "" if session.scene_word == OWN else session.scene_word
+    project.add_row(draft.character, draft.motion, scene)
+    settings = {"synthesis": synthesis_settings(draft)}
+    if template in draft.placements:
+        settings["staging"] = draft.placements[template].model_dump()
+    project.change_overrides(template, settings)
     if draft.scene_kind == "transparent":
         alpha = None if draft.alpha == "none" else draft.alpha
         project.change_configuration({"alpha": {"format": alpha, "of": "transparent"}})
-    scene = "" if session.scene_word == OWN else session.scene_word
-    project.add_row(draft.character, draft.motion, scene)
     target = session.result(template, draft.character)
     names = [template, draft.motion, draft.character, *([draft.scene] if session.scene else [])]
     session.start(f"{draft.character} · {template}", "result", target, names)
@@ -127,7 +129,7 @@ def start(session: Session) -> None:
 def synthesis_settings(draft: Draft) -> dict[str, Any]:
     """Settings of the stage `synthesis` that a draft means."""
     quality = QUALITIES[draft.quality]
-    settings = {"backend": quality.backend, **quality.settings, "body": draft.body, "size": draft.size}
+    settings = {"backend": quality.backend, **quality.settings, "body": draft.body, "height": draft.height}
     if quality.backend == "puppet":
         settings |= {name: getattr(draft, name) for name in PREVIEW_ONLY}
     return settings

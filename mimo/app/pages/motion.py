@@ -34,7 +34,7 @@ class MotionSection(Section):
             title="Motion",
             hint="how they move",
             chosen=chosen(session, session.motion, facts(session.template), WAITING, "Nothing chosen yet"),
-            note="",
+            ground=None,
             tiles=[
                 tile(session, entry, entry == session.motion, MARKS.get(entry.kind, ""))
                 for entry in offered(session)

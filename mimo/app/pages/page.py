@@ -18,6 +18,7 @@ from mimo.app.pages.layers import LayersSection
 from mimo.app.pages.make import MakeSection
 from mimo.app.pages.markup import render
 from mimo.app.pages.motion import MotionSection
+from mimo.app.pages.placement import PlacementSection
 from mimo.app.pages.previews import Previews
 from mimo.app.pages.results import ResultsSection
 from mimo.app.pages.scene import SceneSection
@@ -56,6 +57,8 @@ class Page:
             for kind in (MotionSection, CharacterSection, SceneSection):
                 with gr.Column(elem_classes="card"):
                     self._sections.append(kind())
+                    if kind is SceneSection:
+                        self._sections.append(PlacementSection())
         with gr.Column(elem_classes="card"):
             self._sections += [LayersSection(), CorrectingSection()]
         with gr.Row(elem_classes="duo"):

@@ -18,6 +18,7 @@ from mimo.project import VIDEO_SUFFIXES
 from mimo.report.media import Kept
 from mimo.report.pictures import write_picture
 from mimo.report.previews import Size, write_preview
+from mimo.video import VideoReader
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,16 @@ class Previews:
         address = project.url(path)
         return Shown(video=address, label=label) if moving else Shown(image=address, label=label)
 
+    def still(self, project: ProjectFolder, source: Path) -> str | None:
+        """Address of the first frame of a video; None while it is made."""
+        digest = hashlib.sha256(str(source).encode()).hexdigest()[:16]
+        path = project.private / "previews" / f"{digest}.first.webp"
+        return (
+            project.url(path)
+            if self.ready(Kept(path, source, partial(_write_first, source=source)))
+            else None
+        )
+
     def layer(self, project: ProjectFolder, template: Path, layer: str) -> str | None:
         """Address of a layer as a small video with all frames; None while it is made."""
         path = project.private / "layers" / template.name / f"{layer}.mp4"
@@ -104,6 +115,11 @@ class Previews:
             if problem:
                 logger.warning("%s: %s", kept.source, problem)
                 self._failed[kept.path] = time
+
+
+def _write_first(path: Path, source: Path) -> None:
+    """Write the first frame of a video."""
+    write_picture(path, Image.fromarray(VideoReader(source).frame(0)), PICTURE_WIDTH, PICTURE_BYTES)
 
 
 def _write_picture(path: Path, source: Path) -> None:

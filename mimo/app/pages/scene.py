@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from mimo.app.pages.draft import Draft
 from mimo.app.pages.gallery import chosen, tile, video_limits, zone
 from mimo.app.pages.markup import render
+from mimo.app.pages.placement import ground
 from mimo.app.pages.previews import Shown
 from mimo.app.pages.section import Section
 from mimo.app.pages.session import Session, text
@@ -40,12 +41,12 @@ class SceneSection(Section):
             title="Scene",
             hint="where it happens",
             chosen=_chosen(session),
-            note="",
             tiles=[
                 *(_plain(session, kind) for kind in PLAIN),
                 *(tile(session, one, one == session.scene, _mark(one)) for one in offered(session)),
             ],
             empty="",
+            ground=ground(session),
             zones=[zone("scenes", "Choose a picture or video", f"of a place; {video_limits(limits)}")],
         )
 

@@ -93,7 +93,10 @@
     attach(root) {
       if (layers.root !== root) {
         root.addEventListener("input", (event) => {
-          if (event.target.type === "range") { layers.stop(); layers.show(Number(event.target.value)); }
+          if (event.target.type !== "range") return;
+          const frame = Number(event.target.value);
+          layers.stop();
+          layers.show(frame);
         });
         root.addEventListener("click", (event) => { if (event.target.closest("[data-play]")) layers.toggle(); });
       }

@@ -109,12 +109,23 @@
       pen.globalAlpha = 0.55;
       pen.drawImage(this.strokes, 0, 0);
       pen.globalAlpha = 1;
+      this.also?.();
       for (const { at, colour } of this.marks) this.ring(at, 6 * unit, COLOURS[colour], true);
       if (this.brush && this.pointer) this.ring(this.pointer, this.brush / 2 * canvas.width / this.width, COLOURS[this.paint]);
       if (this.cross) {
         this.ring(this.cross, 9 * unit, "#fff");
         this.ring(this.cross, 1.5 * unit, "#fff", true);
       }
+    }
+
+    line(from, to) {
+      const { pen } = this;
+      pen.beginPath();
+      pen.moveTo(...this.scaled(from));
+      pen.lineTo(...this.scaled(to));
+      pen.lineWidth = this.canvas.width / (this.canvas.clientWidth || this.canvas.width) * 2;
+      pen.strokeStyle = COLOURS.place;
+      pen.stroke();
     }
 
     ring(at, radius, colour, filled) {
@@ -210,7 +221,7 @@
     }
 
     function update() {
-      const ready = layers.root?.isConnected && layers.videos().length > 0;
+      const ready = layers.root?.dataset.corrections && layers.videos().length > 0;
       element.hidden = !ready;
       if (!ready) return;
       const masked = layers.videos().some((video) => video.dataset.layer === "mask");
@@ -258,18 +269,36 @@
       stage.draw();
       act({ do: "feet", x: Math.round(x * 10) / 10, y: Math.round(y * 10) / 10 });
     });
-    let shown = "";
+    let shown = "", told = {};
+    stage.also = () => {
+      const { at, height, horizon } = told;
+      if (horizon !== null) stage.line([0, horizon * stage.height], [stage.width, horizon * stage.height]);
+      if (at && height !== null) stage.line(at, [at[0], at[1] - height * stage.height]);
+    };
     function update() {
-      const told = document.querySelector("[data-ground]")?.dataset ?? {};
-      element.hidden = !told.scene;
-      stage.marks = told.x ? [{ at: [Number(told.x), Number(told.y)], colour: "place" }] : [];
-      if (told.scene && told.scene !== shown) {
+      const ground = document.querySelector("[data-ground]")?.dataset;
+      element.hidden = !ground;
+      if (!ground) return;
+      told = JSON.parse(ground.ground);
+      stage.marks = told.at ? [{ at: told.at, colour: "place" }] : [];
+      for (const slider of element.querySelectorAll("input[data-change]")) {
+        const value = told[slider.dataset.change];
+        if (slider !== document.activeElement) slider.value = value ?? slider.dataset.start;
+        slider.nextElementSibling.textContent = value ?? "auto";
+      }
+      if (ground.scene !== shown) {
         const image = new Image();
         image.alt = "The scene";
-        image.onload = () => stage.show(image, Number(told.width), Number(told.height));
-        image.src = shown = told.scene;
-      } else if (told.scene) stage.draw();
+        image.onload = () => stage.show(image, Number(ground.width), Number(ground.height));
+        image.src = shown = ground.scene;
+      } else stage.draw();
     }
+    element.addEventListener("input", ({ target }) => {
+      if (!target.dataset.change) return;
+      told[target.dataset.change] = Number(target.value);
+      target.nextElementSibling.textContent = target.value;
+      stage.draw();
+    });
     document.addEventListener("drawn", update);
     update();
   }
