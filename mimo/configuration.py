@@ -11,6 +11,7 @@ import yaml
 from pydantic import BeforeValidator, Field
 
 from mimo.alpha_video import AlphaFormat
+from mimo.app.limits import Limits
 from mimo.matrix import DEFAULT_FILE, Pair
 from mimo.segments import SegmentSettings
 from mimo.stage import Rejected, StageSettings
@@ -71,6 +72,7 @@ class Configuration(StageSettings):
         validate_default=True,
         description="how long videos are divided, to be worked on in parallel",
     )
+    app: Limits = Field({}, validate_default=True, description="limits of the web app's users")
     ingest: dict[str, Any] = Field({}, description="settings of the stage")
     segmentation: dict[str, Any] = Field({}, description="backend and settings of the stage")
     pose: dict[str, Any] = Field({}, description="backend and settings of the stage")

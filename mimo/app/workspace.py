@@ -49,8 +49,8 @@ class Workspace:
         folder = folder.absolute()
         alone = ProjectFolder(ONE, folder, None)
         alone.prepare()
-        values = read_configuration([folder / "config.yaml"]).get("app") or {}
-        limits = parse_settings(Limits, values, f"{folder / 'config.yaml'}: app")
+        config = folder / "config.yaml"
+        limits = parse_settings(Limits, read_configuration([config]).get("app") or {}, f"{config}: app")
         if gallery is not None and not gallery.is_dir():
             raise Rejected(f"{gallery}: no such folder; give the project that is to be the gallery")
         shared = gallery.absolute() if gallery else folder if many else None
