@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -38,7 +38,7 @@ class Performance:
         motion: the driver's.
         body: who performs it.
         fps: frames a second.
-        camera_stands: the camera does not move, so that what does not move in camera space stands.
+        camera_stands: the camera is not known to move in an unknown way (`Motion.view` tells how it does).
     """
 
     motion: Motion
@@ -64,6 +64,15 @@ class Performance:
         number, index = divmod(frame, self._frames)
         return self._block(number), index
 
+    def parts(self, frames: range) -> Iterator[Motion]:
+        """Motions that follow each other and together are those frames."""
+        start = frames.start
+        while start < frames.stop:
+            block, index = self.at(start)
+            stop = min(len(block), index + frames.stop - start)
+            yield block.taken(slice(index, stop))
+            start += stop - index
+
     def ground(self, points: np.ndarray) -> float:
         """n . x of the ground under a posed body: the motion's plane, or else its lowest point."""
         return self._world.level if self._world.known else float((points @ self.up).min())
@@ -87,7 +96,8 @@ class Performance:
 
     @cached_property
     def _standing(self) -> Standing:
-        if not (self.camera_stands and self._world.known):
+        followed = self.camera_stands or self.motion.view is not None
+        if not (followed and self._world.known):
             return NEVER
         return standing(self.motion, self._figures[0], self._world, self.fps)
 
@@ -109,21 +119,18 @@ class Performance:
     def _motion(self, poses: Poses, frames: range) -> Motion:
         """Poses of some frames in camera space; joints of arms and legs alone differ from the driver's."""
         actor, parents = self._figures[1], self.body.parents
-        part = slice(frames.start, frames.stop)
-        rotations = self.motion.rotations[part].copy()
+        theirs = self.motion.taken(slice(frames.start, frames.stop))
+        rotations = theirs.rotations.copy()
         for limb in (limb(actor, side) for limb in (arm, leg) for side in SIDES):
             for bone in (limb.root, limb.middle, limb.end):
                 local = poses.turns[:, parents[bone]].swapaxes(1, 2) @ poses.turns[:, bone]
                 rotations[:, bone] = Rotation.from_matrix(local).as_rotvec()
-        root = self.motion.root_rotation[part]
-        translation = self._world.translation(actor.places(poses)[:, 0], root, actor)
+        roots = actor.places(poses)[:, 0]
+        translation = self._world.translation(roots, theirs.root_rotation, actor, frames)
         return replace(
-            self.motion,
+            theirs,
             rest_vertices=self.body.rest_vertices,
             rest_bones=self.body.rest_bones,
             rotations=rotations,
-            root_rotation=root,
             translation=translation.astype(np.float32),
-            confidence=self.motion.confidence[part],
-            visible=self.motion.visible[part],
         )

@@ -20,3 +20,8 @@ class BodySettings(StageSettings):
         "fits exactly where the driver was",
     )
     height: Whose = Field("driver", description="how tall it is: as the driver, or as its own fitted body")
+
+    @property
+    def all_drivers(self) -> bool:
+        """Whether nothing of the character's body is asked for."""
+        return self.body == self.height == "driver"

@@ -26,6 +26,8 @@ from mimo.composition.regions import Clip, crop, crop_picture, frame_box, pad_sq
 from mimo.composition.scenes import Scene, scenes
 from mimo.diffusion.memory import GIB, MODES, Choice, Plan, Work, main_memory_mb, needed, plan
 from mimo.diffusion.presets import ApproximationSettings
+from mimo.retargeting.code_video import with_own_code
+from mimo.retargeting.settings import BodySettings, Whose
 from mimo.stage import Rejected, progress
 from mimo.synthesis.interface import Job
 from mimo.template import Template
@@ -44,13 +46,19 @@ Made = TypeVar("Made")
 
 WEIGHTS = "mimo"
 """The published files' folder in the weights registry."""
+BODY = "anny-body"
 _WARM_UP = 24
 """Frames before a part that are composed, too, where colours are smoothed over time."""
 
 
-class Settings(ApproximationSettings, KeptSettings):
+class Settings(ApproximationSettings, KeptSettings, BodySettings):
     """Settings of the mimo backend; the defaults are those of the reference implementation."""
 
+    body: Whose = Field(
+        "driver",
+        description="proportions: the driver's, as in the template's motion code, or the character's own, in "
+        "which the motion code is drawn anew (needs motion.npz)",
+    )
     weights: Path | None = Field(
         None,
         description="folder of the published weights, or one written by MimoPipeline.save_pretrained; "
@@ -98,8 +106,8 @@ class Settings(ApproximationSettings, KeptSettings):
     seam_frames: ClassVar[int] = 4
 
     def weight_files(self) -> dict[str, Path | None]:
-        """The published files."""
-        return {WEIGHTS: self.weights}
+        """The published files, and the body where the motion code is drawn anew."""
+        return {WEIGHTS: self.weights} | ({} if self.all_drivers else {BODY: None})
 
     def resources(self) -> dict[str, int]:
         """What a job needs, see `StageSettings.resources`; for ``memory: auto`` in the fastest mode."""
@@ -151,6 +159,7 @@ def _made(
     compose: Callable[[Compositor, Iterator[np.ndarray], Iterator[Scene]], Iterator[Made]],
 ) -> Iterator[Made]:
     """The job's frames, put together by a method of the compositor."""
+    job = replace(job, template=with_own_code(job.template, job.character.body, settings))
     template = job.template
     improved = settings.composition == "improved"
     pictures = progress(template.frames("sdc"), "boxes", len(template.frame_numbers))
@@ -165,7 +174,7 @@ def _made(
     sizing = _sizing(settings, len(chosen.places))
     pipeline = _loaded(job, settings, sizing)
     sampling = replace(sampling, sequential_guidance=sizing.plan.mode.separate_rows)
-    job.weights += registry().folders[WEIGHTS]
+    job.weights += registry().folders[WEIGHTS] + ([] if settings.all_drivers else [BODY])
     latents = _denoised(job, settings, sizing, pipeline, clips, sampling, chosen)
     composed = compose(
         Compositor(clips_within(clips, frames), mode=settings.composition),
@@ -351,6 +360,6 @@ def _squares(
 def _state_file(job: Job, settings: Settings, sampling: Sampling) -> Path:
     """Where an interrupted video's state waits: one file for each template, part, character and settings."""
     folders = f"{job.template.folder.resolve()} {job.character.folder} {settings.seed} {sampling}"
-    folders += f" {job.frames}"
+    folders += f" {job.frames} {settings.body} {settings.height}"
     name = hashlib.sha256(folders.encode()).hexdigest()[:16]
     return cache_dir() / "interrupted" / f"{name}.safetensors"

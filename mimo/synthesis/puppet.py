@@ -24,6 +24,7 @@ from mimo.puppet.lift import Puppet, lift
 from mimo.puppet.light import Tone, blur_to_match, exposure, tone_table
 from mimo.puppet.render import Renderer, contact_shadow, feet
 from mimo.puppet.scene import NOWHERE, Scene, measure
+from mimo.retargeting.driver import driver_motion
 from mimo.retargeting.performance import Performance
 from mimo.retargeting.proportions import performing_body
 from mimo.retargeting.settings import BodySettings
@@ -100,17 +101,7 @@ def _motion(template: Template) -> Motion:
     Raises:
         Rejected: there is none, it does not belong to the clip, or it moves another body than Anny's.
     """
-    if template.motion is None:
-        raise Rejected(
-            f"{template.folder}: the puppet backend needs motion.npz, which templates of the reference "
-            "implementation lack; use --backend mimo, or make the template from the video again"
-        )
-    motion = Motion.load(template.motion)
-    if len(motion) != template.info.frames:
-        raise Rejected(
-            f"{template.motion}: {len(motion)} frames, but vid.mp4 has {template.info.frames}; "
-            "run the pose stage again"
-        )
+    motion = driver_motion(template, "the puppet backend", "use --backend mimo")
     ours = Topology.load().model
     if motion.model != ours:
         raise Rejected(

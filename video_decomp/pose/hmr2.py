@@ -19,7 +19,7 @@ from mimo.body.smpl import install
 from mimo.device import DEVICE, PRECISION, Precision, resolve
 from mimo.stage import Rejected
 from mimo.worker.keeping import KeptSettings, kept
-from video_decomp.pose.colours import MOTION_CODE, chosen_colours
+from mimo.body.colours import MOTION_CODE, chosen_colours
 from video_decomp.pose.finish import SmplSettings, finished
 from video_decomp.pose.interface import Estimate
 
