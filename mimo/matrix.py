@@ -133,7 +133,8 @@ def job_rows(jobs: Path | list[dict[str, object]]) -> list[JobRow] | None:
     if not isinstance(jobs, Path):
         places = {f"config.yaml: jobs: entry {number}": entry for number, entry in enumerate(jobs, 1)}
         return [parse_settings(JobEntry, entry, where).row(where) for where, entry in places.items()]
-    return None if jobs == DEFAULT_FILE and not jobs.is_file() else read_jobs(jobs)
+    # By its name, since a server reads projects in several folders by absolute paths.
+    return None if jobs.name == DEFAULT_FILE.name and not jobs.is_file() else read_jobs(jobs)
 
 
 def combined(rows: Iterable[JobRow], stock: Stock) -> Results:
