@@ -21,6 +21,7 @@ _DISAGREE = (2.0, 0.15)  # pixels between flow there and back: constant, and for
 _UNLIKE = (14.0, 30.0)  # difference of colour (Lab) at which trust begins to fall, and at which it is gone
 _SMOOTH = 1.5  # pixels: standard deviation of the window in which neighbours vote
 _DENSITY = 0.35  # share of trusted votes in the window below which nothing is said
+_GAP = 9  # pixels: gaps up to this width are closed
 _ENDS = 0.2  # share of the corrected pixels below which the rest is no longer carried
 
 
@@ -125,7 +126,10 @@ class _Source:
         labels = np.full(density.shape, UNTOUCHED, np.uint8)
         for value, painted in ((PERSON, self._person), (NOT_PERSON, self._not_person)):
             votes = cv2.GaussianBlur(_sample(painted, way.source) * way.trust, (0, 0), _SMOOTH)
-            labels[(density > _DENSITY) & (votes > 0.5 * density)] = value
+            voted = (density > _DENSITY) & (votes > 0.5 * density)
+            disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_GAP, _GAP))
+            closed = cv2.morphologyEx(voted.astype(np.uint8), cv2.MORPH_CLOSE, disc) > 0
+            labels[closed & (labels == UNTOUCHED)] = value
         return labels
 
 

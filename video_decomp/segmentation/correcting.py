@@ -176,10 +176,13 @@ class _Work:
         grows = not self.settings.prompted_by_corrections
         labels = clicked(image, mask, self.corrections.clicks_of(frame), grows=grows)
         if frame in self.corrections.painted:
-            info = self.video.info
-            painted = read_painted(self.corrections.painted[frame], info.width, info.height)
+            painted = self._painted(frame)
             labels = np.where(painted == UNTOUCHED, labels, painted)
         self.exact[frame] = zlib.compress(labels.tobytes(), 1)
+
+    def _painted(self, frame: int) -> np.ndarray:
+        info = self.video.info
+        return read_painted(self.corrections.painted[frame], info.width, info.height)
 
     def _exact(self, frame: int) -> np.ndarray:
         shape = (self.video.info.height, self.video.info.width)
@@ -197,7 +200,11 @@ class _Work:
 
     def _carry(self, frame: int) -> None:
         image, exact = self.video.frame(frame), self._exact(frame)
-        labels = meant(image, self._found(frame)[0], exact)
+        labels = exact.copy()
+        if frame in self.corrections.painted:
+            # What clicks mean ends at edges by itself.
+            brush = self._painted(frame)
+            labels[meant(image, self._found(frame)[0], brush) != brush] = UNTOUCHED
         others = [forwards(self.video, frame + 1), backwards(self.video, frame - 1)]
         if frame not in self.corrections.painted and self.settings.prompted_by_corrections:
             others = []
