@@ -217,6 +217,15 @@ def test_old_uploads_go_and_what_is_in_use_stays(anna, core, clip, tmp_path):
     assert [line.split(" of ")[0] for line in gone] == ["videos/old"]
     assert [entry.name for entry in anna.entries("videos")] == ["needed", "new", "watched"]
     assert not (anna.folder / "templates" / "old").exists()
+    # Somebody who only looked leaves nothing.
+    for place in ("visitor", "guest"):
+        visitor = core.workspace.project(core.workspace.new_user())
+        (visitor.private / "draft.json").write_text(place)
+        if place == "visitor":
+            for path in (visitor.private / "draft.json", visitor.private, visitor.folder):
+                os.utime(path, (long_ago, long_ago))
+            assert tidy(core, time.time()) == [f"the project of {visitor.user}"]
+    assert core.workspace.users() == sorted([anna.user, visitor.user])
     # With one user nothing goes by itself.
     alone = Workspace.open(tmp_path / "alone", many=False)
     shutil.copy(clip, alone.folder / "videos" / "old.mp4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 
@@ -60,24 +61,46 @@ def tidy(core: Core, now: float) -> list[str]:
         return []
     gone = []
     for user in core.workspace.users():
-        project = core.workspace.project(user)
-        for job in core.queue.jobs(project):
-            if job.finished and (job.ended or 0) < now - days * DAY:
-                core.queue.forget(project, job.id)
-        used = core.queue.in_use(project)
-        for kind in (*project.own_kinds(), "templates"):
-            for entry in project.entries(kind):
-                if entry.shared or entry.name in used or _used_last(core, project, entry) > now - days * DAY:
-                    continue
-                try:
-                    core.delete(project, entry)
-                except (Rejected, OSError) as error:
-                    logger.warning("%s/%s of %s stays: %s", kind, entry.name, user, error)
-                    continue
-                gone.append(f"{kind}/{entry.name} of {user}: not used for {days:g} days")
+        gone += _tidy_project(core, core.workspace.project(user), now - days * DAY)
     for line in gone:
         logger.info(line)
     return gone
+
+
+def _tidy_project(core: Core, project: ProjectFolder, before: float) -> list[str]:
+    """Delete what was last used before some time; lines as of `tidy`."""
+    for job in core.queue.jobs(project):
+        if job.finished and (job.ended or 0) < before:
+            core.queue.forget(project, job.id)
+    gone, used = [], core.queue.in_use(project)
+    for kind in (*project.own_kinds(), "templates"):
+        for part in project.place(kind).glob(".*.upload"):
+            # Of a server that was killed meanwhile.
+            if last_use([part]) < before:
+                part.unlink(missing_ok=True)
+        for entry in project.entries(kind):
+            if entry.shared or entry.name in used or _used_last(core, project, entry) > before:
+                continue
+            try:
+                core.delete(project, entry)
+            except (Rejected, OSError) as error:
+                logger.warning("%s/%s of %s stays: %s", kind, entry.name, project.user, error)
+                continue
+            gone.append(f"{kind}/{entry.name} of {project.user or 'the user'}")
+    if _is_deserted(core, project, before):
+        shutil.rmtree(project.folder)
+        gone.append(f"the project of {project.user}")
+    return gone
+
+
+def _is_deserted(core: Core, project: ProjectFolder, before: float) -> bool:
+    """Whether a user among many has left nothing of their own, and was not here since some time."""
+    if not core.workspace.many or core.queue.jobs(project) or project.results():
+        return False
+    kinds = (*project.own_kinds(), "templates")
+    if any(not entry.shared for kind in kinds for entry in project.entries(kind)):
+        return False
+    return last_use([project.folder, project.private, *project.private.glob("*")]) < before
 
 
 def _used_last(core: Core, project: ProjectFolder, entry: Entry) -> float:

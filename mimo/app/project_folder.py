@@ -49,9 +49,9 @@ class ProjectFolder(ProjectView):
 
         A project that begins here has an empty table of jobs: only what is asked for is made.
         """
-        for name in (*SUFFIXES, "templates", "results", PRIVATE):
+        for name in (*SUFFIXES, "templates", "results"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / PRIVATE).chmod(0o700)
+        self.private.chmod(0o700)
         config = self.folder / "config.yaml"
         if config.is_file():
             return

@@ -94,7 +94,9 @@ class ProjectView:
     def private(self) -> Path:
         """Folder for what only the app reads; made if it is not there."""
         path = self.folder / PRIVATE
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     @property
