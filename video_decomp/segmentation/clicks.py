@@ -19,7 +19,9 @@ _SIDE = 160  # pixels of the window in which ways are measured
 _STEP = 0.15  # what a pixel of way costs beside the colours it crosses (Lab levels)
 _NEAR = 0.02  # share of the window, nearest by way, whose colours are the thing's
 _FAR = 0.5  # share of it from which on colours are of other things
+_OWN = 3  # colours of the thing
 _OTHERS = 8  # colours of other things
+_FOREIGN = 30.0  # Lab levels from the thing's colours at which others begin, where none are known
 _GRAIN = 2.0  # pixels: standard deviation of the window in which neighbouring pixels decide together
 _NECK = 7  # pixels: what hangs on by less is another thing
 _DISC = 0.012  # radius of what a click says at least, in longest sides of the person's box
@@ -81,19 +83,27 @@ def _thing(image: np.ndarray, open_to_change: np.ndarray, place: tuple[int, int]
     graph = _graph(cv2.bilateralFilter(small, 5, 20, 3), free)
     way = _ways(graph, free, np.array([start[1] * size[0] + start[0]]))
     reached = np.sort(way[np.isfinite(way)])
-    near = small[
-        way <= reached[int(_NEAR * way.size)] if reached.size > _NEAR * way.size else np.isfinite(way)
-    ]
-    far = small[free & (way > reached[int(_FAR * reached.size)])]
-    border = _border(free & (way > reached[int(_FAR * reached.size)]))
-    alike = _distance(lab, _palette(near, 3))
-    others = _unlike(_palette(far, _OTHERS), near) if len(far) else np.empty((0, 3), np.float32)
-    other = _distance(lab, others) if len(others) else np.full(alike.shape, 30.0, np.float32)
-    closer = cv2.GaussianBlur(other - alike, (0, 0), _GRAIN) > 0
+    near = way <= reached[min(reached.size - 1, int(_NEAR * way.size))]
+    far = free & (way > reached[int(_FAR * reached.size)])
+    allowed = open_to_change
+    border = _border(far)
     if len(border):
         nearer = (way < _ways(graph, free, border)).astype(np.float32)
-        closer &= cv2.resize(nearer, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5
-    return _part_at(closer & open_to_change, place) & open_to_change
+        allowed = allowed & (cv2.resize(nearer, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5)
+    return _part_at(_closer(lab, small[near], small[far]) & allowed, place) & open_to_change
+
+
+def _closer(lab: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Where colours are closer to a thing's own than to those of others, bool (h, w).
+
+    Args:
+        lab: (h, w, 3) uint8.
+        own, others: (n, 3) float32, pixels of both.
+    """
+    alike = _distance(lab, _palette(own, _OWN))
+    palette = _unlike(_palette(others, _OTHERS), own) if len(others) else others
+    other = _distance(lab, palette) if len(palette) else np.full(alike.shape, _FOREIGN, np.float32)
+    return cv2.GaussianBlur(other - alike, (0, 0), _GRAIN) > 0
 
 
 def _graph(colours: np.ndarray, free: np.ndarray) -> csr_matrix:
@@ -136,7 +146,7 @@ def _palette(colours: np.ndarray, count: int) -> np.ndarray:
 
 def _unlike(palette: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """Colours of a palette that are not those of the thing itself."""
-    own = _palette(colours, 3)
+    own = _palette(colours, _OWN)
     spread = 8.0 + colours.std(axis=0).max()
     distance = np.linalg.norm(palette[:, None] - own[None], axis=2).min(axis=1)
     return palette[distance > spread]
