@@ -70,7 +70,7 @@ class Stock:
     characters: Iterable[str]
     scenes: Mapping[str, Path]
     groups: Mapping[str, Iterable[str]]
-    excluded: Container[str]
+    excluded: Collection[str]
 
 
 @dataclass
@@ -191,7 +191,7 @@ def _names(
         words = [word for part in cell.split(",") if (word := part.strip())]
     for word in words:
         if word == EVERYTHING:
-            if not known:
+            if not known and not stock.excluded:
                 raise Rejected(
                     f"{row.where}, column {column}: {EVERYTHING} means nothing, since there is none"
                 )

@@ -16,7 +16,7 @@ from mimo import matrix
 from mimo.configuration import Configuration, read_configuration
 from mimo.fingerprint import fingerprint
 from mimo.matrix import Results, Stock
-from mimo.project_checks import check_names, check_settings, check_storage
+from mimo.project_checks import check_settings, check_staged, check_storage
 from mimo.resources import PICTURE, Clip, Demand, demand
 from mimo.scene_names import JOINT, Staging, scene_argument
 from mimo.segments import any_of, video_of
@@ -58,7 +58,7 @@ def _once(question: Question) -> Question:
     @wraps(question)
     def answer(project: Project, stage: str, name: str = "") -> Any:
         own = tuple(one for one in _owners(name) if one in project.config.overrides)
-        key = (question.__name__, stage, name if own else "")
+        key = (question.__name__, stage, video_of(name) if own else "")
         if key not in project._answers:
             project._answers[key] = question(project, *key[1:])
         return project._answers[key]
@@ -148,7 +148,7 @@ class Project:
                 f"template in {shown(config.templates)}/"
             )
         project = replace(project, results=project._wanted())
-        check_names(project)
+        check_staged(project)
         check_settings(project)
         return project
 

@@ -28,12 +28,21 @@ def check_storage(config: Configuration) -> None:
         raise Rejected("config.yaml: alpha: format: png: cannot be used with results on s3://; take prores")
 
 
-def check_names(project: Project) -> None:
-    """Refuse templates that a motion in a scene would be made into.
+def check_staged(project: Project) -> None:
+    """Refuse motions in scenes that cannot be made, and templates that they would be made into.
 
     Raises:
         Rejected: there is one; the message names it, the motion and the scene.
     """
+    made = [*project.results.staged, *project.cast_groups]
+    if made and address(project.config.templates):
+        raise Rejected(
+            f"{made[0]}: motions in scenes and casts need templates here; set  templates:  to a folder, not s3://"
+        )
+    for staging in project.results.staged.values():
+        file = project.config.templates / staging.motion / "motion.npz"
+        if staging.motion in project.dropped_in and not file.is_file():
+            raise Rejected(f"{file}: not there, so '{staging.motion}' cannot be put into '{staging.scene}'")
     for name in [*project.templates, *project.groups]:
         if JOINT in name and re.fullmatch(project.staged_pattern, name):
             staging = Staging.named(name)

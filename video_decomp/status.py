@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from mimo.configuration import add_configfile_option, chosen_configfiles
 from mimo.project import Project
 from mimo.report.outcomes import Item, Key, StageOutcome, State, outcomes, verdict
+from mimo.report.rows import PLURALS
 from mimo.stage import run
 
 EXIT_FAILED = 1
@@ -105,7 +106,7 @@ def summary(rows: Iterable[Row]) -> str:
     for row in rows:
         counts.setdefault(row.kind, Counter())[row.state] += 1
     return "; ".join(
-        f"{kind}s: {', '.join(f'{number} {state}' for state, number in states.items())}"
+        f"{PLURALS[kind]}: {', '.join(f'{number} {state}' for state, number in states.items())}"
         for kind, states in counts.items()
     )
 

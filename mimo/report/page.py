@@ -24,7 +24,17 @@ from mimo.report.flags import CHECKS
 from mimo.report.media import Media, media_of, renew, result_video, transparent_file
 from mimo.report.outcomes import Item, outcomes
 from mimo.report.previews import Size, fitting_size
-from mimo.report.rows import DEFAULT_CONFIG, KINDS, STATES, Row, command_again, failures, row_key, table_rows
+from mimo.report.rows import (
+    DEFAULT_CONFIG,
+    KINDS,
+    PLURALS,
+    STATES,
+    Row,
+    command_again,
+    failures,
+    row_key,
+    table_rows,
+)
 from mimo.stages import STAGES
 from mimo.storage.copies import bring_pictures, send
 
@@ -132,6 +142,7 @@ class _Page:
             shown=SHOWN_NAMES,
             again=self._again,
             kinds={kind: count for kind in KINDS if (count := sum(row.item.kind == kind for row in rows))},
+            plurals=PLURALS,
             states={state: count for state in STATES if (count := sum(row.state == state for row in rows))},
             flag_counts=[(check, raised[check.key]) for check in CHECKS if raised[check.key]],
         )
@@ -203,17 +214,7 @@ class _Page:
 def _tiles(rows: list[Row]) -> list[dict[str, Any]]:
     """The numbers at the top of the page."""
     tiles: list[dict[str, Any]] = []
-    titles = {
-        "result": "results",
-        "cast": "casts",
-        "video": "videos",
-        "motion": "motions",
-        "staged": "staged",
-        "group": "groups",
-        "template": "by hand",
-        "character": "characters",
-    }
-    for kind, title in titles.items():
+    for kind, title in (PLURALS | {"template": "by hand"}).items():
         those = [row for row in rows if row.item.kind == kind]
         done = sum(row.state == "done" for row in those)
         if those:

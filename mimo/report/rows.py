@@ -18,6 +18,7 @@ KINDS: tuple[ItemKind, ...] = (
     *("result", "cast", "video", "motion", "staged", "group", "template"),
     "character",
 )
+PLURALS = {str(kind): "staged" if kind == "staged" else f"{kind}s" for kind in KINDS}
 DEFAULT_CONFIG = Path("config.yaml")
 
 
