@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +20,9 @@ NEAR = 0.5
 FITS = 0.02
 """Share of the body's points over time that may be outside the picture."""
 HIDDEN = 0.1
-"""Share that may be behind what stands in front of the scene's person, if there is a better place."""
+"""Share that may be behind what stands in front of the scene's person."""
+OUTSIDE, TURNED = 4.0, 0.4
+"""Costs of being outside the picture all the time, and of going the opposite way; of being hidden, 1."""
 LOOKED_AT = 40
 """Frames of the motion that are looked at."""
 SPREAD = 6
@@ -36,19 +38,29 @@ class Candidate:
     Attributes:
         mark: place and way on the scene's ground.
         comes: what of the motion's way comes to the mark: its start, or its middle.
-        turn: degrees by which it was turned from the way that is natural there, for the record.
+        turn: degrees by which it was turned from the mark's own way, for the record.
+        cost: of not being the most natural one, see `put`.
     """
 
     mark: Mark
     comes: Literal["start", "middle"]
-    turn: float = 0.0
+    turn: float
+    cost: float
 
 
 def turned(
-    ground: Ground, mark: Mark, comes: Literal["start", "middle"], turns: Iterable[float]
+    ground: Ground, mark: Mark, comes: Literal["start", "middle"], turns: Sequence[float], cost: float = 0
 ) -> list[Candidate]:
-    """A mark with several ways."""
-    return [Candidate(Mark(mark.place, ground.turned(mark.heading, turn)), comes, turn) for turn in turns]
+    """A mark with several ways, of which the first is the most natural."""
+    return [
+        Candidate(
+            Mark(mark.place, ground.turned(mark.heading, turn)),
+            comes,
+            turn,
+            cost + TURNED * abs(turn - turns[0]) / 180,
+        )
+        for turn in turns
+    ]
 
 
 def place_at(ground: Ground, x: float, y: float) -> np.ndarray:
@@ -66,7 +78,7 @@ def place_at(ground: Ground, x: float, y: float) -> np.ndarray:
 def put(
     performance: Performance, ground: Ground, candidates: list[Candidate], front: np.ndarray | None = None
 ) -> Placed:
-    """Put a performance where it fits: by the first candidate that can be seen, else the best.
+    """Put a performance where it costs least: outside the picture, hidden, or elsewhere than is natural.
 
     Args:
         performance: the motion.
@@ -90,11 +102,9 @@ def put(
         outside = outside_picture(seen, ground.camera)
         share = float(outside.mean())
         behind = 0.0 if front is None else float(hidden(seen, ground.camera, front).mean())
-        lack = max(share - FITS, 0) + max(behind - HIDDEN, 0)
-        if best is None or lack < best[0]:
-            best = (lack, candidate, shot, seen, outside)
-        if lack <= 0:
-            break
+        cost = candidate.cost + OUTSIDE * max(share - FITS, 0) + max(behind - HIDDEN, 0)
+        if best is None or cost < best[0]:
+            best = (cost, candidate, shot, seen, outside)
     assert best is not None, "there is always a candidate"
     _, candidate, shot, seen, outside = best
     share = float(outside.mean())

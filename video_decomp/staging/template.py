@@ -22,6 +22,8 @@ from video_decomp.staging.interface import Frames, Placed, Scene, Wishes
 from video_decomp.staging.placement import TURNS, Candidate, place_at, put, turned
 from video_decomp.staging.unattended import by_hand, view
 
+LATER = 0.02
+"""Cost of beginning elsewhere than on the person's way (see `video_decomp.staging.placement.put`)."""
 EVERY = 0.25
 """Seconds between places of the scene's person at which the motion may begin."""
 SOLID = 250
@@ -56,7 +58,7 @@ def open_scene(text: str, driver: Driver, wishes: Wishes, scratch: Path) -> Scen
         into = view(ground, wishes, 1)
     else:
         ground, marks = _ground(template, person, wishes, driver)
-        front = None if occ is None else next(occ(np.zeros(1, int)))
+        front = next(occ(np.zeros(1, int))) if occ is not None and wishes.occluders != "never" else None
         into = partial(_view, ground=ground, marks=marks, wishes=wishes, front=front)
     ours = template.config.pipeline
     return Scene(
@@ -139,7 +141,7 @@ def _view(
     for mark in marks if goes(performance.poses) else inward:
         candidates += turned(ground, mark, "start", turn)
     for mark in inward:
-        candidates += turned(ground, mark, "middle", turns)
+        candidates += turned(ground, mark, "middle", turns, LATER)
     return put(performance, ground, candidates, front)
 
 

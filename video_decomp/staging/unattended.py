@@ -17,6 +17,8 @@ GOING = (60, -60, 90, -90, 45, -45, 120, -120, 150, -150, 180)
 """The same for one that goes somewhere: across the picture, where there is room."""
 DEEPER = (1, 1.3, 1.7, 2.2, 3)
 """How much further away, if there is not room enough."""
+AWAY = 0.1
+"""Cost of standing twice as far away (see `video_decomp.staging.placement.put`)."""
 
 
 def by_hand(size: tuple[int, int], focal: float, wishes: Wishes, pixel: float, driver: Driver) -> Ground:
@@ -44,5 +46,5 @@ def _view(performance: Performance, ground: Ground, wishes: Wishes, pixel: float
         there = ground.under(place + (factor - 1) * (place @ ground.forward) * ground.forward)
         # Straight ahead of the camera, not of the picture's middle at another depth.
         middle = place_at(ground, x, float(project(there, ground.camera)[1]))
-        candidates += turned(ground, Mark(middle, -ground.forward), "middle", turns)
+        candidates += turned(ground, Mark(middle, -ground.forward), "middle", turns, AWAY * (factor - 1))
     return put(performance, ground, candidates)
