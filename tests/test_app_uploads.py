@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import yaml
+from app_server import ROOT
 from PIL import Image
 
 from mimo import weights
@@ -258,3 +259,10 @@ def test_what_users_get_of_the_workspaces_configuration(tmp_path):
     (folder / "config.yaml").write_text("app: {keep_dayz: 3}\n")
     with pytest.raises(Rejected, match="keep_dayz"):
         Workspace.open(folder, many=True)
+
+
+def test_limits_are_documented():
+    page = (ROOT / "docs" / "app.md").read_text()
+    for name, field in Limits.model_fields.items():
+        default = "null" if field.default is None else field.default
+        assert f"| `{name}` | {default} | {field.description} |" in page

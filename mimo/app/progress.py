@@ -10,13 +10,16 @@ from mimo.app.job import Job, Progress
 from mimo.app.project_folder import ProjectFolder
 from mimo.app.run_output import RunOutput, read_output
 from mimo.project import Project
-from mimo.report.outcomes import REASONS, Item, StageOutcome, outcomes
-from mimo.resources import PICTURE, clip_of_template, expected_seconds
+from mimo.report.outcomes import REASONS, Item, StageOutcome, made_of, outcomes
+from mimo.resources import PICTURE, USUAL, Clip, clip_of_source, clip_of_template, expected_seconds
+from mimo.scene_names import Staging
 from mimo.stage import Rejected
 from mimo.stages import STAGES
 
 _BAR = re.compile(r"(\d+)%\|[^|]*\| (\d+)/(\d+) \[([\d:]+)<([\d:?]+)")
 _LOG_END = 4000
+ONLY_BOUNDED = ("motion", "staging")
+"""Stages of which the table says what the longest take."""
 UNKNOWN = "the workflow ended before its time; whoever runs this server finds more in its log"
 
 
@@ -70,13 +73,21 @@ def _words(said: RunOutput) -> str:
 
 
 def _concerned(items: list[Item], job: Job) -> list[Item]:
-    """Items that a job works on."""
-    names = set(job.names)
-    return [
-        item
-        for item in items
-        if (item.template in names or not item.template) and (item.character in names or not item.character)
-    ]
+    """Items that a job makes, each after those that it is made of."""
+    known = {(item.kind, item.name): item for item in items}
+    found: dict[tuple[str, str], Item] = {}
+    for item in items:
+        if any(_makes(target, item) for target in job.targets):
+            for one in (*made_of(item, known), item):
+                found.setdefault((one.kind, one.name), one)
+    return [*found.values()]
+
+
+def _makes(target: str, item: Item) -> bool:
+    """Whether a file belongs to an item: a finished video to its result, any to its template."""
+    if item.kind in ("result", "cast"):
+        return target.endswith(f"/{item.template}/{item.character}.mp4")
+    return bool(item.template) and f"/{item.template}/" in f"/{target}"
 
 
 def _running(items: list[Item], said: RunOutput) -> list[StageOutcome]:
@@ -105,8 +116,8 @@ def _costs(project: Project, items: list[Item]) -> dict[str, float]:
     costs: dict[str, float] = {}
     for item in items:
         for stage in item.stages:
-            seconds = _foreseen(project, stage.stage, item)
-            costs[stage.stage] = max(costs.get(stage.stage, 0.0), seconds)
+            if seconds := _foreseen(project, stage.stage, item):
+                costs[stage.stage] = max(costs.get(stage.stage, 0.0), seconds)
     return costs
 
 
@@ -121,19 +132,26 @@ def _pace(project: Project, items: list[Item]) -> float:
     measured = expected = 0.0
     for item in items:
         for stage in item.stages:
-            if stage.state == "done" and stage.seconds:
+            foreseen = _foreseen(project, stage.stage, item)
+            if stage.state == "done" and stage.seconds and foreseen:
                 measured += stage.seconds
-                expected += _foreseen(project, stage.stage, item)
+                expected += foreseen
     return measured / expected if expected else 1.0
 
 
 def _foreseen(project: Project, stage: str, item: Item) -> float:
-    """Seconds that a stage of an item takes, as the table says."""
-    if stage not in STAGES:
+    """Seconds that a stage of an item takes, as the table says; 0 where it does not."""
+    if stage not in STAGES or stage in ONLY_BOUNDED:
         return 0.0
     name = item.template or item.name
-    try:
-        clip = PICTURE if stage == "character" else clip_of_template(project.config.templates / name)
-    except FileNotFoundError:
-        clip = PICTURE
+    clip = PICTURE if stage == "character" else _clip(project, Staging.named(name).motion)
     return expected_seconds(stage, project.backend(stage, name), project.settings(stage, name), clip)
+
+
+def _clip(project: Project, name: str) -> Clip:
+    """The clip of a template, also of one that is going to be made."""
+    try:
+        return clip_of_template(project.config.templates / name)
+    except FileNotFoundError:
+        video = project.videos.get(name)
+        return clip_of_source(video, project.settings("ingest", name)) if video else USUAL
