@@ -40,10 +40,16 @@ def within_reach(foot: Foot, figure: Figure, side: str, places: np.ndarray, move
     """
     limb = leg(figure, side)
     hip = places[:, limb.root] + moved
-    way, length = foot.ankle - hip, sum(segments(figure, limb))
     was = np.linalg.norm(places[:, limb.end] - places[:, limb.root], axis=1)
-    most = np.maximum(was, MOST_FREE * length) / np.maximum(np.linalg.norm(way, axis=1), 1e-6)
-    return replace(foot, ankle=hip + np.minimum(most, 1)[:, None] * way)
+    longest = np.maximum(was, MOST_FREE * sum(segments(figure, limb)))
+    return replace(foot, ankle=at_most(hip, foot.ankle, longest))
+
+
+def at_most(root: np.ndarray, end: np.ndarray, longest: np.ndarray) -> np.ndarray:
+    """(T, 3) ends of a limb on the way to `end` (T, 3), no farther from its root (T, 3) than (T,) metres."""
+    way = end - root
+    share = longest / np.maximum(np.linalg.norm(way, axis=1), 1e-6)
+    return np.asarray(root + np.minimum(share, 1)[:, None] * way)
 
 
 def sole_points(foot: Foot, figure: Figure, side: str) -> np.ndarray:
@@ -72,7 +78,7 @@ def wanted_ankle(
 
 
 def stretched(places: np.ndarray, figure: Figure, limb: Limb, moved: np.ndarray | float = 0.0) -> np.ndarray:
-    """(T,) part of its length by which a limb of the driver is stretched, within what is allowed to others.
+    """(T,) part of its length by which a limb of the driver is stretched.
 
     Args:
         places: (T, J, 3) of the driver's bones.
@@ -81,4 +87,4 @@ def stretched(places: np.ndarray, figure: Figure, limb: Limb, moved: np.ndarray 
         moved: (T, 3) metres by which its end is farther from its root than in `places`.
     """
     reach = places[:, limb.end] - places[:, limb.root] + moved
-    return (np.linalg.norm(reach, axis=1) / sum(segments(figure, limb))).clip(FREE, MOST_FREE)
+    return np.asarray(np.linalg.norm(reach, axis=1) / sum(segments(figure, limb)))

@@ -7,10 +7,10 @@ import numpy as np
 from mimo.body.figure import Figure, Poses
 from mimo.body.limbs import Limb, arm, bent, leg, segments
 from mimo.body.rig import SIDES
-from mimo.retargeting.feet import sole_points, stretched, wanted_ankle
+from mimo.retargeting.feet import FREE, MOST_FREE, at_most, sole_points, stretched, wanted_ankle
 from mimo.retargeting.hands import mixed
-from mimo.retargeting.hips import NEAR, carried, drop_to_reach, envelope, pulled, raised
-from mimo.retargeting.planting import Foot, eased
+from mimo.retargeting.hips import carried, drop_to_reach, envelope, pulled, raised
+from mimo.retargeting.planting import Foot
 from mimo.retargeting.stretch import Stretch
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -33,8 +33,12 @@ def performed(stretch: Stretch, actor: Figure) -> Poses:
     poses = poses.moved(envelope(_needed_lift(stretch, actor, poses), stretch.fps)[:, None] * UP)
     for number, side in enumerate(SIDES):
         places = actor.places(poses)
-        target, foot = _ankle(stretch, actor, number, places), stretch.feet[number]
-        poses = bent(poses, places, actor, leg(actor, side), target, foot.turn, _leg_free(stretch, number))
+        limb, foot, ratio = leg(actor, side), stretch.feet[number], _leg_ratio(stretch, number)
+        # A leg that does not stand is not stretched more than the driver's, so that its knee does not snap.
+        most = ratio + stretch.grip[number] * np.maximum(MOST_FREE - ratio, 0)
+        target = _ankle(stretch, actor, number, places)
+        target = at_most(places[:, limb.root], target, most * sum(segments(actor, limb)))
+        poses = bent(poses, places, actor, limb, target, foot.turn, ratio.clip(FREE, MOST_FREE))
     return _with_hands(stretch, actor, poses)
 
 
@@ -57,7 +61,7 @@ def _rise(stretch: Stretch, actor: Figure, poses: Poses) -> np.ndarray:
         length = sum(segments(actor, limb)) / sum(segments(stretch.driver, leg(stretch.driver, side)))
         target = _ankle(stretch, actor, number, places)
         rises.append(-drop_to_reach(places[:, limb.root], target, theirs * length))
-        above.append(_above(stretch, number))
+        above.append(stretch.above[number])
     return raised(rises, above, stretch.fps)
 
 
@@ -67,10 +71,10 @@ def _needed_drop(stretch: Stretch, actor: Figure, poses: Poses) -> np.ndarray:
     need = np.zeros(len(poses))
     for number, side in enumerate(SIDES):
         limb = leg(actor, side)
-        longest = _leg_free(stretch, number) * sum(segments(actor, limb))
+        longest = _leg_ratio(stretch, number).clip(FREE, MOST_FREE) * sum(segments(actor, limb))
         target = _ankle(stretch, actor, number, places)
-        carries = np.where(stretch.feet[number].planted, 1, eased(1 - _above(stretch, number) / NEAR))
-        need = np.maximum(need, carries * drop_to_reach(places[:, limb.root], target, longest))
+        drop = drop_to_reach(places[:, limb.root], target, longest)
+        need = np.maximum(need, stretch.grip[number] * drop)
         limb, ground = arm(actor, side), stretch.hands_on_ground[number]
         hand = actor.skin(poses, stretch.landmarks.hands[number], places)
         target = places[:, limb.end] + ground.gap(hand, _scale(stretch, actor))
@@ -96,22 +100,20 @@ def _ankle(stretch: Stretch, actor: Figure, number: int, places: np.ndarray) -> 
     side, foot, theirs = SIDES[number], stretch.feet[number], stretch.soles[number]
     hanging = Foot(np.zeros_like(foot.ankle), foot.turn, foot.planted)
     ours, free = sole_points(hanging, actor, side), places[:, leg(actor, side).end]
-    return wanted_ankle(theirs, ours, free, _above(stretch, number), foot.planted)
+    return wanted_ankle(theirs, ours, free, stretch.above[number], foot.planted)
 
 
-def _above(stretch: Stretch, number: int) -> np.ndarray:
-    """(T,) metres of the driver's foot above the ground."""
-    return np.maximum(stretch.soles[number][:, :, 2].min(1) - stretch.ground, 0)
-
-
-def _leg_free(stretch: Stretch, number: int) -> np.ndarray:
+def _leg_ratio(stretch: Stretch, number: int) -> np.ndarray:
+    """(T,) part of its length by which the driver's leg is stretched."""
     limb = leg(stretch.driver, SIDES[number])
     moved = stretch.feet[number].ankle - stretch.places[:, limb.end] - stretch.settled
     return stretched(stretch.places, stretch.driver, limb, moved)
 
 
 def _arm_free(stretch: Stretch, number: int) -> np.ndarray:
-    return stretched(stretch.places, stretch.driver, arm(stretch.driver, SIDES[number]))
+    """(T,) part of its length by which an arm may be stretched."""
+    ratio = stretched(stretch.places, stretch.driver, arm(stretch.driver, SIDES[number]))
+    return ratio.clip(FREE, MOST_FREE)
 
 
 def _scale(stretch: Stretch, actor: Figure) -> float:

@@ -17,9 +17,11 @@ from mimo.retargeting.feet import driver_foot, sole_points, within_reach
 from mimo.retargeting.hands import Nearness, OnGround, nearness, on_ground
 from mimo.retargeting.hips import settled
 from mimo.retargeting.landmarks import Landmarks, landmarks
-from mimo.retargeting.planting import Foot, faded
-from mimo.retargeting.standing import Standing, hand_points
+from mimo.retargeting.planting import Foot, eased, faded
+from mimo.retargeting.standing import NEVER, Standing, hand_points
 
+TOUCHES = 0.1
+"""Metres above the ground from which a foot does not stand."""
 TOGETHER = 0.4
 """Seconds within which both hands stand together, as in a cartwheel one after the other."""
 LOWEST_WITHIN = 0.5
@@ -95,6 +97,19 @@ class Stretch:
         if self.ground_known:
             return np.zeros(len(lowest))
         return minimum_filter1d(lowest, 2 * round(LOWEST_WITHIN * self.fps) + 1, mode="nearest")
+
+    @cached_property
+    def above(self) -> list[np.ndarray]:
+        """(T,) metres of each foot above the ground."""
+        return [np.maximum(sole[:, :, 2].min(1) - self.ground, 0) for sole in self.soles]
+
+    @cached_property
+    def grip(self) -> list[np.ndarray]:
+        """(T,) how much each foot stands, fading before and after; by its height where that is unknown."""
+        if self.standing is NEVER:
+            return [eased(1 - above / TOUCHES) for above in self.above]
+        ones = np.ones((len(self.poses), 1))
+        return [faded(foot.planted[:, None] * ones, foot.planted, self.fps)[:, 0] for foot in self.feet]
 
     @cached_property
     def still_hands(self) -> list[np.ndarray]:
