@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, tee
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from video_decomp.segmentation.handover import packed, rows, subject_of
 from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings
 from video_decomp.segmentation.landmark_sightings import LandmarkSighting, find_people
 from video_decomp.segmentation.plate import Plate, PlateBuilder
+from video_decomp.segmentation.rivals import MOST, Sightings, rivals, start_of_all, told_apart, uncovered
 from video_decomp.segmentation.specks import without_specks
 from video_decomp.segmentation.steady import SoftMask, steady
 from video_decomp.segmentation.subject import Track, choose, key_frame_spacing, link
@@ -54,11 +55,13 @@ class _Known:
 
     Attributes:
         sightings: of the subject in key frames, by frame index.
+        rivals: sightings of people who come near the subject.
         plate: the empty scene, if masks are refined.
         subject: who it is, for the record.
     """
 
-    sightings: dict[int, LandmarkSighting]
+    sightings: Sightings
+    rivals: list[Sightings]
     plate: Plate | None
     subject: dict[str, Any]
 
@@ -70,10 +73,9 @@ def survey(video: VideoReader, settings: Settings) -> dict[str, np.ndarray]:
         mimo.stage.Rejected: as `segment`.
     """
     known = _look_over(video, LandmarkNetwork(settings.network, settings.threads), settings)
-    sightings = [known.sightings[frame] for frame in sorted(known.sightings)]
-    rois = np.array([[one.roi.x, one.roi.y, one.roi.side, one.roi.angle] for one in sightings])
-    values = packed(known.sightings, known.subject)
-    values |= {"roi": rois, "outline": np.array([one.outline for one in sightings])}
+    values = _packed(known.sightings, known.subject)
+    for number, rival in enumerate(known.rivals):
+        values |= {f"{key}_of_{number}": value for key, value in _packed(rival, {}).items()}
     if known.plate is not None:
         values |= {"plate": known.plate.lab, "trust": known.plate.trust}
     return values
@@ -112,7 +114,8 @@ def _look_over(video: VideoReader, network: LandmarkNetwork, settings: Settings)
     """Find the subject in a clip's key frames."""
     builder = PlateBuilder()
     tracks = _survey(video, network, builder, settings)
-    sightings = choose(tracks, settings, float(video.info.fps))
+    chosen = choose(tracks, settings, float(video.info.fps))
+    sightings, *others = told_apart([chosen, *rivals(chosen, tracks)])
     best = max(sightings.values(), key=lambda sighting: sighting.area * sighting.score)
     subject = {
         "chosen": settings.subject,
@@ -121,18 +124,33 @@ def _look_over(video: VideoReader, network: LandmarkNetwork, settings: Settings)
         "area": round(best.area, 4),
         "people": len(tracks),
     }
-    return _Known(sightings, builder.build(sightings) if settings.refine else None, subject)
+    plate = builder.build(sightings) if settings.refine else None
+    return _Known(sightings, others, plate, subject)
 
 
 def _told(part: Part) -> _Known:
     """What a survey of the whole video tells of a segment."""
     told = part.survey
+    others = [
+        _unpacked({key.removesuffix(end): value for key, value in told.items() if key.endswith(end)})
+        for end in (f"_of_{number}" for number in range(MOST))
+        if f"frame{end}" in told
+    ]
+    plate = Plate(told["plate"], told["trust"]) if "plate" in told else None
+    return _Known(_unpacked(told), others, plate, subject_of(told))
+
+
+def _packed(sightings: Sightings, subject: dict[str, Any]) -> dict[str, np.ndarray]:
+    people = [sightings[frame] for frame in sorted(sightings)]
+    rois = np.array([[one.roi.x, one.roi.y, one.roi.side, one.roi.angle] for one in people])
+    return packed(sightings, subject) | {"roi": rois, "outline": np.array([one.outline for one in people])}
+
+
+def _unpacked(told: Mapping[str, np.ndarray]) -> Sightings:
     places = zip(rows(told), told["roi"].tolist(), told["outline"], strict=True)
-    sightings = {
+    return {
         row["frame"]: LandmarkSighting(**row, roi=Roi(*roi), outline=outline) for row, roi, outline in places
     }
-    plate = Plate(told["plate"], told["trust"]) if "plate" in told else None
-    return _Known(sightings, plate, subject_of(told))
 
 
 def _survey(
@@ -158,18 +176,22 @@ def _soft_masks(
     rate = float(video.info.fps)
     spacing = key_frame_spacing(rate)
     earliest = max(0, ours.start - round(LOOK_BACK * rate))
-    start = max([frame for frame in known.sightings if frame <= ours.start] + [earliest])
+    start = start_of_all([known.sightings, *known.rivals], ours.start, earliest)
     frames = video.frames(start, min(len(video), ours.stop + spacing))
-    followed = follow(frames, known.sightings, spacing, network, start)
-    for tracked in progress(islice(followed, ours.start - start, ours.stop - start), "masking", len(ours)):
+    shown, beside = tee(uncovered(frames, known.sightings, known.rivals, spacing, network, start))
+    followed = follow((one.alone for one in shown), known.sightings, spacing, network, start)
+    wanted = islice(zip(followed, beside, strict=True), ours.start - start, ours.stop - start)
+    for tracked, frame in progress(wanted, "masking", len(ours)):
         if tracked.landmarks is None:
-            yield SoftMask(tracked.image, np.zeros(tracked.image.shape[:2], np.float32), 0.0)
+            yield SoftMask(frame.image, np.zeros(frame.image.shape[:2], np.float32), 0.0)
             continue
-        soft = _look_again(tracked.image, tracked.landmarks, network)
+        soft = _look_again(frame.alone, tracked.landmarks, network)
         if settings.refine:
             cell = tracked.landmarks.roi.side * _LOOKS[0][0] / tracked.landmarks.mask.shape[0]
-            soft = refine(tracked.image, soft, cell, known.plate)
-        yield SoftMask(tracked.image, soft, tracked.landmarks.score)
+            soft = refine(frame.alone, soft, cell, known.plate)
+        if frame.others is not None:
+            soft = np.where(frame.others, 0, soft)
+        yield SoftMask(frame.image, soft, tracked.landmarks.score)
 
 
 def _look_again(image: np.ndarray, landmarks: PoseLandmarks, network: LandmarkNetwork) -> np.ndarray:

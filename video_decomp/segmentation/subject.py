@@ -93,6 +93,19 @@ def colour_histogram(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.concatenate(halves).astype(np.float32)
 
 
+def colour_shares(image: np.ndarray, histogram: np.ndarray) -> np.ndarray:
+    """How common each pixel's colour is on a person: (height, width) float32, shares of their pixels.
+
+    Args:
+        image: uint8 (height, width, 3) RGB.
+        histogram: of the person, as `colour_histogram` gives it; the halves count alike.
+    """
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.int64)
+    lightness, *tints = (lab[..., channel] for channel in range(3))
+    bins = [lightness * 4 // 256, *(np.clip((tint - 96) * 8 // 64, 0, 7) for tint in tints)]
+    return np.asarray(histogram.reshape(2, 4, 8, 8).mean(axis=0)[tuple(bins)], np.float32)
+
+
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
     """Bhattacharyya coefficient of two colour histograms, 0..1."""
     return float(np.sqrt(a * b).sum() / 2)
