@@ -12,7 +12,7 @@ from mimo.stage import Rejected
 LOCK = Path(".snakemake", "run.lock")
 PATIENCE = 0.5
 """Seconds that a run tries: whoever looks whether one is at work holds the lock for a moment, too."""
-_held: list[TextIO] = []
+_held: dict[Path, TextIO] = {}
 
 
 def hold_run_lock(folder: Path) -> None:
@@ -24,22 +24,30 @@ def hold_run_lock(folder: Path) -> None:
     Raises:
         Rejected: another run holds it.
     """
-    path = folder / LOCK
-    path.parent.mkdir(exist_ok=True)
+    hold(folder / LOCK, f"another run is at work in {folder.resolve()}; wait for it or stop it")
+
+
+def hold(path: Path, words: str) -> None:
+    """Lock a file, made if it is not there, until this process ends, however it ends.
+
+    Raises:
+        Rejected: another process holds it; the message is `words`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("w")
     end = time.monotonic() + PATIENCE
     while not (held := _lock(file)) and time.monotonic() < end:
         time.sleep(PATIENCE / 20)
     if not held:
         file.close()
-        raise Rejected(f"another run is at work in {folder.resolve()}; wait for it or stop it")
-    _held.append(file)
+        raise Rejected(words)
+    _held[path.resolve()] = file
 
 
 def is_running(folder: Path) -> bool:
     """Whether a run is at work in a folder, other than in this process."""
     path = folder / LOCK
-    if not path.is_file() or _held:
+    if not path.is_file() or path.resolve() in _held:
         return False
     with path.open() as file:
         return not _lock(file)

@@ -12,6 +12,7 @@ from real_batch import is_alive, wait_until
 from mimo import weights
 from mimo.app.core import Core
 from mimo.app.job import Job, ProcessMark
+from mimo.app.progress import why_failed
 from mimo.app.queue import BUSY, JobQueue
 from mimo.app.workspace import Workspace
 from mimo.run_lock import is_running
@@ -180,6 +181,20 @@ def test_failure_is_told_in_words(workspace):
     Core(workspace, queue).delete(project, project.entry("videos", "text"))
     assert [entry.name for entry in project.entries("videos")] == ["clip", "long"]
     assert not (workspace.folder / "logs" / "ingest" / "text.log").exists()
+
+
+def test_faults_are_told_in_words_too(workspace):
+    project = workspace.project("")
+    job = Job(id="a", user="", label="walk", kind="look", targets=(VID,))
+    log = workspace.folder / "logs" / "ingest" / "clip.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Traceback (most recent call last):\n  File ...\nKeyError: 'x'\n")
+    words = why_failed(project, job, workspace.folder / "no output")
+    assert words == "a fault of the program (KeyError: 'x'); tell whoever runs this server, its log says more"
+    log.write_text("")
+    assert "out of memory?" in why_failed(project, job, workspace.folder / "no output")
+    (workspace.folder / "config.yaml").write_text("nonsense: 1\n")
+    assert why_failed(project, job, workspace.folder / "no output").startswith("config.yaml: unknown key")
 
 
 @pytest.fixture

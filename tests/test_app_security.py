@@ -482,6 +482,15 @@ def test_a_password_cannot_be_guessed_by_trying(server):
     assert b"Wait a minute" in answer.body
 
 
+def test_two_servers_do_not_share_a_workspace(server):
+    done = subprocess.run(
+        [sys.executable, "-m", "mimo.app", "--workspace", server.workspace, "--port", "1"],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "another server works in" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

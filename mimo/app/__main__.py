@@ -18,6 +18,7 @@ from mimo.app.cookies import Password
 from mimo.app.core import Core
 from mimo.app.queue import JobQueue
 from mimo.app.workspace import Workspace
+from mimo.run_lock import hold
 from mimo.stage import EXIT_REJECTED, Rejected
 
 
@@ -99,6 +100,7 @@ def run(args: argparse.Namespace) -> None:
         raise Rejected("--no-password and --password-file contradict each other; give one")
     many = args.users == "many" or (args.users is None and not (alone and args.password_file is None))
     workspace = Workspace.open(args.workspace, many=many, gallery=args.gallery)
+    hold(workspace.private / "server.lock", f"another server works in {workspace.folder}; stop it first")
     password = None
     if args.password_file is not None:
         password = Password.read(args.password_file, workspace.signer, workspace.limits.login_hours)

@@ -41,7 +41,10 @@ class Housekeeping:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            tidy(self._core, time.time())
+            try:
+                tidy(self._core, time.time())
+            except Exception:
+                logger.exception("housekeeping; it is tried again in an hour")
             self._stop.wait(_EVERY)
 
 

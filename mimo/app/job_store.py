@@ -48,9 +48,10 @@ class JobStore:
     def put(self, job: Job) -> Job:
         """Add a job."""
         with self._lock:
+            # First in memory: with a full disk, too, what is shown is true.
+            self._jobs[job.id] = job
             with whole_file(self._folder / f"{job.id}.json") as part:
                 part.write_text(job.model_dump_json(indent=1), encoding="utf-8")
-            self._jobs[job.id] = job
         return job
 
     def change(self, number: str, **values: Any) -> Job:

@@ -17,6 +17,8 @@ from mimo.stage import Rejected
 from mimo.stages import STAGES
 
 _BAR = re.compile(r"(\d+)%\|[^|]*\| (\d+)/(\d+) \[([\d:]+)<([\d:?]+)")
+_FAULT = re.compile(r"[\w.]+(?:Error|Exception|Interrupt|Exit)\b")
+"""How the last line of a traceback begins."""
 _LOG_END = 4000
 ONLY_BOUNDED = ("motion", "staging")
 """Stages of which the table says what the longest take."""
@@ -61,9 +63,17 @@ def why_failed(folder: ProjectFolder, job: Job, output: Path) -> str:
     except Rejected as error:
         reasons = [str(error)]
     reason = next(iter(reasons), "") or said.complaint or UNKNOWN
-    for start in REASONS:
-        reason = reason.removeprefix(start).strip()
-    return folder.words(reason)
+    return folder.words(_plain(reason))
+
+
+def _plain(reason: str) -> str:
+    """A reason without the mark before it; the last line of a traceback with words around it."""
+    for mark in REASONS:
+        if mark in reason:
+            return " ".join(reason.replace(mark, "").split())
+    if _FAULT.match(reason):
+        return f"a fault of the program ({reason}); tell whoever runs this server, its log says more"
+    return reason
 
 
 def _words(said: RunOutput) -> str:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 BUSY = "another run is at work in this project, started outside of this page; it goes on when that has ended"
 FAULT = "a fault of this server; whoever runs it finds more in its log"
+_REMEMBERED = 100
+"""Finished jobs of a user that are kept."""
 _LOOK = 1.0
 """Seconds between two looks at a running job."""
 _WAIT = 3.0
@@ -86,6 +88,8 @@ class JobQueue:
             names=tuple(names),
         )
         self._store.put(job)
+        for old in [one for one in self.jobs(project) if one.finished][_REMEMBERED:]:
+            self.forget(project, old.id)
         self._wake.set()
         return job
 
@@ -178,13 +182,22 @@ class JobQueue:
             if job.state == "running":
                 self._guarded(job, self._found(job))
         while not self._stopping.is_set():
-            self._wake.clear()
-            following = self._next()
-            if following is not None:
-                self._guarded(following, None)
-            else:
-                waiting = any(one.state == "waiting" for one in self._store.all())
-                self._wake.wait(_WAIT if waiting else None)
+            try:
+                self._serve_next()
+            except Exception:
+                # Such as a full disk: nothing can be written down now.
+                logger.exception("the queue; it goes on in %s s", _WAIT)
+                self._stopping.wait(_WAIT)
+
+    def _serve_next(self) -> None:
+        """Work on the next job, or wait for one."""
+        self._wake.clear()
+        following = self._next()
+        if following is not None:
+            self._guarded(following, None)
+            return
+        waiting = any(one.state == "waiting" for one in self._store.all())
+        self._wake.wait(_WAIT if waiting else None)
 
     def _next(self) -> Job | None:
         """The first waiting job in whose project nobody else is at work."""
