@@ -170,6 +170,22 @@ def yaml_value(text: str) -> Any:
     return yaml.safe_load(text)
 
 
+def stage_arguments(
+    parser: argparse.ArgumentParser, cls: type[Settings], argv: list[str] | None
+) -> tuple[argparse.Namespace, Settings]:
+    """Parse the command line of a stage without backends; a bad setting ends the process as bad usage does.
+
+    Returns:
+        The parsed arguments, and the settings among them, validated.
+    """
+    add_settings(parser, cls)
+    args = parser.parse_args(argv)
+    try:
+        return args, settings_from(args, cls)
+    except Rejected as error:
+        parser.error(str(error))
+
+
 def backend_arguments(
     parser: argparse.ArgumentParser, stage: str, default: str, argv: list[str] | None
 ) -> tuple[argparse.Namespace, ModuleType]:
@@ -189,11 +205,10 @@ def backend_arguments(
     name = peek.parse_known_args(argv)[0].backend
     try:
         module = load_backend(stage, name)
-        add_settings(parser, module.Settings)
-        args = parser.parse_args(argv)
-        args.settings = settings_from(args, module.Settings)
     except Rejected as error:
         parser.error(str(error))
+    args, settings = stage_arguments(parser, module.Settings, argv)
+    args.settings = settings
     return args, module
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from mimo import weights
 from mimo.files import remove, sha256
-from mimo.stage import Rejected, StageSettings, add_settings, run, settings_from
+from mimo.stage import Rejected, StageSettings, run, stage_arguments
 from mimo.template import (
     CONFIG,
     FrameCrop,
@@ -109,14 +109,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m video_decomp.pack", description=__doc__)
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="folder to pack")
     parser.add_argument("--name", help="name of the template (default: the folder's)")
-    add_settings(parser, Settings)
-    args = parser.parse_args(argv)
-
-    def work() -> None:
-        settings = settings_from(args, Settings)
-        pack(args.template, args.name or args.template.resolve().name, settings)
-
-    return run(work, makes=args.template / CONFIG)
+    args, settings = stage_arguments(parser, Settings, argv)
+    return run(
+        lambda: pack(args.template, args.name or args.template.resolve().name, settings),
+        makes=args.template / CONFIG,
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pydantic import Field
 from mimo.casting import check_name
 from mimo.files import remove, sha256, whole_file
 from mimo.group import PEOPLE, numbers, shades
-from mimo.stage import Rejected, StageSettings, add_settings, progress, run, settings_from, write_record
+from mimo.stage import Rejected, StageSettings, progress, run, stage_arguments, write_record
 from mimo.video import VideoReader, VideoWriter
 from video_decomp.group.in_front import in_front
 from video_decomp.group.members import Person, open_people, valid_together
@@ -162,14 +162,11 @@ def main(argv: list[str] | None = None) -> int:
         metavar="NAME=DIR",
         help="a member and the folder of their template; once for each",
     )
-    add_settings(parser, Settings)
-    args = parser.parse_args(argv)
-
-    def work() -> None:
-        settings = settings_from(args, Settings)
-        make_group(args.template, member_folders(args.member), settings)
-
-    return run(work, makes=args.template / "records" / "group.json")
+    args, settings = stage_arguments(parser, Settings, argv)
+    return run(
+        lambda: make_group(args.template, member_folders(args.member), settings),
+        makes=args.template / "records" / "group.json",
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 
 from mimo.files import remove, sha256, whole_file
 from mimo.group import PEOPLE, Member
-from mimo.stage import Rejected, add_settings, run, settings_from
+from mimo.stage import Rejected, run, stage_arguments
 from mimo.template import CONFIG, GROUP, FrameCrop, TemplateConfig, check_alike, time_crop
 from mimo.video import VideoError, VideoReader
 from video_decomp.pack import Settings, licences, made_files
@@ -129,14 +129,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m video_decomp.group.pack", description=__doc__)
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="folder to pack")
     parser.add_argument("--name", help="name of the group (default: the folder's)")
-    add_settings(parser, Settings)
-    args = parser.parse_args(argv)
-
-    def work() -> None:
-        settings = settings_from(args, Settings)
-        pack(args.template, args.name or args.template.resolve().name, settings)
-
-    return run(work, makes=args.template / CONFIG)
+    args, settings = stage_arguments(parser, Settings, argv)
+    return run(
+        lambda: pack(args.template, args.name or args.template.resolve().name, settings),
+        makes=args.template / CONFIG,
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import av
 from pydantic import Field, model_validator
 
 from mimo.files import sha256
-from mimo.stage import Rejected, StageSettings, add_settings, progress, run, settings_from, write_record
+from mimo.stage import Rejected, StageSettings, progress, run, stage_arguments, write_record
 from mimo.video import VideoWriter
 from video_decomp.ingest.audio import extract
 from video_decomp.ingest.frames import decode, output_rate, resample
@@ -58,12 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m video_decomp.ingest", description=__doc__)
     parser.add_argument("source", type=Path, help="the driving video, any format")
     parser.add_argument("--template", type=Path, required=True, help="folder to write vid.mp4 into")
-    add_settings(parser, Settings)
-    args = parser.parse_args(argv)
-    try:
-        settings = settings_from(args, Settings)
-    except Rejected as error:
-        parser.error(str(error))
+    args, settings = stage_arguments(parser, Settings, argv)
     record = args.template / "records" / "ingest.json"
     return run(lambda: ingest(args.source, args.template, settings), makes=record)
 

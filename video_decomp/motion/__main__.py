@@ -14,7 +14,7 @@ from mimo.body.figure import Figure
 from mimo.body.model import BodyModel, Topology
 from mimo.body.rig import rig_of
 from mimo.body.smpl import install
-from mimo.stage import Rejected, add_settings, run, settings_from
+from mimo.stage import Rejected, run, stage_arguments
 from video_decomp.motion.arrange import looped, mirrored
 from video_decomp.motion.grounding import on_ground
 from video_decomp.motion.interface import SkeletonMotion, Source
@@ -68,12 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("-o", "--template", type=Path, required=True, metavar="DIR", help="template to make")
     parser.add_argument("--name", help="name of the template (default: the folder's)")
-    add_settings(parser, Settings)
-    args = parser.parse_args(argv)
-    try:
-        settings = settings_from(args, Settings)
-    except Rejected as error:
-        parser.error(str(error))
+    args, settings = stage_arguments(parser, Settings, argv)
     return run(
         lambda: make(args.motion, args.template, args.name or args.template.resolve().name, settings),
         makes=args.template / "records" / f"{STAGE}.json",

@@ -10,7 +10,7 @@ from mimo.segments import Division, part_name
 from mimo.stage import Rejected, run
 from mimo.video import VideoError, VideoReader
 from video_decomp.segments.packets import copy_frames
-from video_decomp.segments.part import Place
+from video_decomp.segments.part import PLACE, Place
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,7 +21,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--parts", type=int, required=True, help="how many segments there are")
     parser.add_argument("--overlap", type=float, required=True, help="seconds that neighbours share")
     args = parser.parse_args(argv)
-    return run(lambda: cut(args.template, args.part, args.parts, args.overlap))
+    return run(
+        lambda: cut(args.template, args.part, args.parts, args.overlap),
+        makes=args.template.parent / part_name(args.template.name, args.part) / PLACE,
+    )
 
 
 def cut(template: Path, index: int, parts: int, overlap: float) -> None:
