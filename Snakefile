@@ -27,6 +27,7 @@ include: "rules/character.smk"
 include: "rules/synthesis.smk"
 include: "rules/part_files.smk"
 include: "rules/synthesis_parts.smk"
+include: "rules/cast_files.smk"
 include: "rules/synthesis_cast.smk"
 include: "rules/report.smk"
 

@@ -91,10 +91,10 @@ def result(suffix):
     return stored(f"{project.config.results}/{{template}}/{{character}}{suffix}")
 
 
-def alpha_result():
-    """The file of a result with transparency, or the folder of its pictures."""
-    format = project.config.alpha.format
-    file = result(SUFFIXES[format or "prores"])
+def with_alpha(result):
+    """The file of a result with transparency, or the folder of its pictures; `result` gives its other files."""
+    format = project.config.alpha.format or "prores"
+    file = result(SUFFIXES[format])
     return directory(file) if format == "png" else file
 
 
@@ -110,14 +110,20 @@ def result_part(suffix):
 
 def results():
     """Every result to make."""
-    groups, casts = unzipped(
-        (group, cast.name) for group, cast in project.results.casts
-    )
-    made = every(rules.synthesis_cast.output, zip, group=groups, cast=casts)
-    for rule, alpha in ((rules.synthesis, False), (rules.synthesis_alpha, True)):
-        pairs = [pair for pair in project.pairs if has_alpha(project, pair[0]) == alpha]
-        templates, characters = unzipped(pairs)
-        made += every(rule.output, zip, template=templates, character=characters)
+    casts = [(group, cast.name) for group, cast in project.results.casts]
+    made = []
+    for pairs, rule, rule_with_alpha, names in (
+        (
+            project.pairs,
+            rules.synthesis,
+            rules.synthesis_alpha,
+            ("template", "character"),
+        ),
+        (casts, rules.synthesis_cast, rules.synthesis_cast_alpha, ("group", "cast")),
+    ):
+        for maker, alpha in ((rule, False), (rule_with_alpha, True)):
+            those = [pair for pair in pairs if has_alpha(project, pair[0]) == alpha]
+            made += every(maker.output, zip, **dict(zip(names, unzipped(those))))
     return made
 
 

@@ -37,6 +37,6 @@ use rule synthesis as synthesis_alpha with:
     output:
         video=ensure(result(".mp4"), non_empty=True),
         record=result(".json"),
-        alpha=alpha_result(),
+        alpha=with_alpha(result),
     wildcard_constraints:
         template=rf"(?!(?:{segments.any_of(project.groups)})/)(?:{alpha_pattern(project)})",

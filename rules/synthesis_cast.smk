@@ -1,32 +1,5 @@
 """Results in which several people of one video are replaced at once."""
 
-from dataclasses import replace
-
-from mimo.casting import KEEP, REMOVE, Cast
-
-
-def cast_of(wildcards):
-    """Who plays whom."""
-    try:
-        cast = Cast.parse(wildcards.cast)
-        cast.check(project.groups[wildcards.group], project.characters)
-    except Rejected as error:
-        raise WorkflowError(str(error)) from None
-    return cast
-
-
-def roles(wildcards):
-    """A cast as its command line is told of it."""
-    return [
-        f"--cast={member}={role if role in (KEEP, REMOVE) else project.config.prepared / role}"
-        for member, role in cast_of(wildcards).roles
-    ]
-
-
-def in_cast(name, clip):
-    """What a cast works on: the clip once for each of its people."""
-    return replace(clip, frames=clip.frames * len(project.groups[name]))
-
 
 rule synthesis_cast:
     input:
@@ -37,12 +10,14 @@ rule synthesis_cast:
         ),
         named=named_files("synthesis", "group"),
     output:
-        video=ensure(f"{project.config.results}/{{group}}/{{cast}}.mp4", non_empty=True),
-        record=f"{project.config.results}/{{group}}/{{cast}}.json",
+        video=ensure(cast_result(".mp4"), non_empty=True),
+        record=cast_result(".json"),
     log:
         logged("synthesis", "{group}/{cast}.log"),
     benchmark:
         logged("synthesis", "{group}/{cast}.tsv")
+    wildcard_constraints:
+        group=groups_with_alpha(False),
     conda:
         environment("synthesis", "group")
     threads: threads("synthesis", "group")
@@ -52,6 +27,7 @@ rule synthesis_cast:
         group=subpath(input.config, parent=True),
         members=project.config.templates,
         roles=roles,
+        alpha=lambda wildcards: alpha_options(project, wildcards.group),
         options=options("synthesis", "group"),
         code=lambda wildcards: project.digest(
             "synthesis", wildcards.group, "mimo.synthesis.cast"
@@ -60,4 +36,14 @@ rule synthesis_cast:
         "{wildcards.group} with {wildcards.cast}: rendering the video"
     shell:
         "python -m mimo.synthesis.cast --group={params.group:q} --members-in={params.members:q}"
-        " {params.roles:q} --output={output.video:q} {params.options:q} > {log:q} 2>&1"
+        " {params.roles:q} --output={output.video:q} {params.alpha:q} {params.options:q}"
+        " > {log:q} 2>&1"
+
+
+use rule synthesis_cast as synthesis_cast_alpha with:
+    output:
+        video=ensure(cast_result(".mp4"), non_empty=True),
+        record=cast_result(".json"),
+        alpha=with_alpha(cast_result),
+    wildcard_constraints:
+        group=groups_with_alpha(True),
