@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -103,7 +104,9 @@ class ProjectView:
     def configuration(self) -> dict[str, Any]:
         """Content of ``config.yaml``, with absolute folders: the server works in none of the projects."""
         path = self.folder / "config.yaml"
-        values = read_configuration([path if path.is_file() else self.origin])
+        path = path if path.is_file() else self.origin
+        status = path.stat()
+        values = dict(_content(path, status.st_mtime_ns, status.st_size))
         for name, field in Configuration.model_fields.items():
             given = values.get(name, field.default)
             if isinstance(field.default, Path) and isinstance(given, (str, Path)) and "://" not in str(given):
@@ -193,6 +196,12 @@ class ProjectView:
             raise ValueError(f"{path} is in neither {self.folder} nor the gallery")
         version = path.stat().st_mtime_ns if path.exists() else 0
         return f"{place}?v={version}" + (f"&download={quote(download, safe='')}" if download else "")
+
+
+@lru_cache(256)
+def _content(path: Path, time: int, size: int) -> dict[str, Any]:
+    """Content of a ``config.yaml`` as it is at that time: to draw a page takes hundreds of looks at it."""
+    return read_configuration([path])
 
 
 def _entries(kind: Kind, folder: Path, *, shared: bool) -> list[Entry]:

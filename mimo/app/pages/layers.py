@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mimo import corrections
-from mimo.app.pages.layer_clips import LAYERS
+from mimo.app.pages.layer_clips import LAYERS, Layer
 from mimo.app.pages.markup import render
 from mimo.app.pages.section import Section
 from mimo.app.pages.session import Session
@@ -38,7 +38,8 @@ class LayersSection(Section):
         job = session.job_for(folder / CONFIG)
         busy = job is not None and not job.finished
         finished = (folder / CONFIG).is_file()
-        layers = [_layer(session, folder, layer, finished) for layer in LAYERS] if info else []
+        whole = finished and not busy and (job is None or job.state == "done")
+        layers = [_layer(session, folder, layer, whole) for layer in LAYERS] if info else []
         notes = []
         if job is not None and job.state == "failed":
             notes.append({"look": "bad", "words": job.problem})
@@ -90,10 +91,10 @@ def _info(folder: Path) -> VideoInfo | None:
     return None
 
 
-def _layer(session: Session, folder: Path, layer: Any, finished: bool) -> dict[str, Any]:
+def _layer(session: Session, folder: Path, layer: Layer, whole: bool) -> dict[str, Any]:
     values = {"name": layer.name, "title": layer.title, "hint": layer.hint, "address": None, "words": ""}
     if not (folder / f"{layer.name}.mp4").is_file():
-        return values | {"words": layer.missing if finished else NOT_YET}
+        return values | {"words": layer.missing if whole else NOT_YET}
     address = session.previews.layer(session.project, folder, layer.name)
     return values | {"address": address, "words": COMING}
 

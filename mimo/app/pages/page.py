@@ -78,7 +78,7 @@ class Page:
         outputs = [self._sent, *(section.markup for section in self._drawn)]
         settings = self._make.settings
         for section in self._sections:
-            section.markup.act(self._acting(section), self._sent, outputs, **hidden)
+            section.markup.act(self._acting(section), self._sent, outputs, trigger_mode="multiple", **hidden)
         changing = [self._sent, *settings.values()]
         for name, component in settings.items():
             listen = component.release if isinstance(component, gr.Slider) else component.input

@@ -31,6 +31,7 @@
     show(media, width, height) {
       this.plate.querySelector("video, img")?.remove();
       this.plate.prepend(media);
+      this.plate.style.width = `min(100%, calc(min(64vh, 620px) * ${width / height}))`;
       const shrink = Math.min(1, 1280 / Math.max(width, height));
       for (const canvas of [this.canvas, this.strokes]) {
         canvas.width = Math.round(width * shrink);
@@ -89,8 +90,9 @@
       pen.lineCap = "round";
       pen.lineWidth = this.brush * this.canvas.width / this.width;
       pen.beginPath();
+      const [x, y] = this.scaled(to);
       pen.moveTo(...this.scaled(from));
-      pen.lineTo(...this.scaled(to));
+      pen.lineTo(x + 0.01, y);  // a line without length would not be drawn
       pen.stroke();
       this.painted = true;
       this.draw();
@@ -232,6 +234,7 @@
       bench.hidden = !tool;
       element.querySelector("[data-help]").textContent = HELP[tool] ?? "";
       element.querySelectorAll("[data-painting]").forEach((part) => { part.hidden = !painting(); });
+      element.querySelectorAll("[data-corrected]").forEach((part) => { part.hidden = tool === "subject"; });
       if (!tool) return;
       media();
       stage.brush = painting() ? Number(width.value) / 100 * Math.min(stage.width, stage.height) : 0;
