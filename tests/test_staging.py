@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from staged_scenes import RED, post_at, red_person
 from test_motion import clips, in_world, sole_patches  # noqa: F401 (fixture)
 
+from mimo import weights
 from mimo.body.camera import project
 from mimo.body.motion import Motion
 from mimo.template import Template
@@ -24,6 +25,7 @@ SIZE = (320, 192)
 @pytest.fixture(scope="module")
 def motions(clips, tmp_path_factory):  # noqa: F811
     """Motion templates: a walk across the picture, a run, and the same run seen by a camera that goes."""
+    weights.fetch(["blazepose-detector", "blazepose-landmarks-full"])
     folder = tmp_path_factory.mktemp("motions")
     wide = ("--width=320", "--height=192")
     for name, words in {
@@ -178,6 +180,24 @@ def test_a_picture_works_unattended_and_a_mask_stands_in_front(motions, pictures
     Image.fromarray(post_at(ground, motion.camera[1], near + 4)).save(mask)
     template, _, _ = staged(motions / "walk", *inputs, f"--occluder={mask}")
     assert not template.has_occluder
+
+
+def test_somebody_in_the_picture_shows_the_scale(motions, tmp_path):
+    weights.fetch(["pose2sim-cam02"])
+    source = tmp_path / "hall.jpg"
+    Image.fromarray(VideoReader(weights.path("pose2sim-cam02")).frame(84)).save(source, quality=92)
+    words = (source, tmp_path / "a", "--short-side=270", "--end=0.3", "--occluders=always")
+    template, motion, record = staged(motions / "walk", *words)
+    assert record["scene"]["ground_from"] == "person"
+    # He stands from row 425 to row 1220 of 1920; who stands beside him is as tall, seen from above or not.
+    mask = template.videos["mask"].frame(0) > 127
+    rows = np.flatnonzero(mask.any(1)) * 4
+    assert rows[[0, -1]] == pytest.approx([425, 1220], abs=40)
+    ground, seen = Ground.of(motion), Motion.load(template.scene_motion)
+    foot = ground.at_pixel(np.flatnonzero(mask[rows[-1] // 4]).mean(), rows[-1] / 4)
+    tall = project(np.stack([foot, foot + np.ptp(seen.rest_vertices[:, 2]) * ground.up]), ground.camera)
+    assert np.ptp(tall[:, 1]) * 4 == pytest.approx(np.ptp(rows), rel=0.12)
+    assert (template.videos["occ"].frame(0) > 127)[mask].mean() > 0.9, "he can stand in front"
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,11 @@ def marks_of(motion: Motion, ground: Ground, fps: float) -> list[Mark]:
     return [Mark(place, heading) for place, heading in zip(places, headings, strict=True)]
 
 
+def places_of(motion: Motion, ground: Ground) -> np.ndarray:
+    """(T, 3) metres, camera space: the ground under the person's hips."""
+    return ground.under(_hips(motion, Rotation.from_rotvec(motion.root_rotation).as_matrix()))
+
+
 def mark_at(motion: Motion, ground: Ground, frame: int) -> Mark:
     """Where the person of a motion is in a frame, and where he faces."""
     now = motion.taken(slice(frame, frame + 1))

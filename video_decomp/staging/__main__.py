@@ -15,22 +15,27 @@ from pydantic import Field
 from mimo.body.motion import Motion
 from mimo.files import sha256
 from mimo.stage import Rejected, add_settings, run, settings_from, write_record
-from video_decomp.motion.placing import Ground, marks_of
+from video_decomp.motion.placing import Ground, places_of
 from video_decomp.motion.writing import motion_of
 from video_decomp.staging.driver import Cut, Driver
 from video_decomp.staging.frames import Timing, frames_shown
+from video_decomp.staging.guide import WEIGHTS
 from video_decomp.staging.interface import Scene, Wishes
 from video_decomp.staging.occluders import covered, find_things, kept
 from video_decomp.staging.scenes import open_scene
 from video_decomp.staging.writing import STAGE, Sound, write_config, write_videos
 
 
-class Settings(Wishes, Cut, Timing):
+class Settings(Timing, Cut, Wishes):
     """Settings of the staging of a motion in a scene."""
 
     sound: Literal["auto", "motion", "scene", "none"] = Field(
         "auto", description="whose sound results have; auto: the motion's, if it has any, else the scene's"
     )
+
+    def weight_files(self) -> dict[str, Path | None]:
+        """See `StageSettings.weight_files`."""
+        return dict.fromkeys(WEIGHTS if self.people else WEIGHTS[-1:])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,7 +108,7 @@ def stage(motion: Path, scene_text: str, folder: Path, name: str, settings: Sett
         warnings=[*scene.warnings, *driver.skeleton.warnings, *placed.warnings],
         weights=sorted({*driver.weights, *scene.weights}),
         motion={"name": motion.resolve().name, "sha256": sha256(motion / "motion.npz")},
-        scene={"kind": scene.kind, "name": scene.name},
+        scene={"kind": scene.kind, "name": scene.name, "ground_from": scene.ground_from},
         sound=None if sound is None else "motion" if sound.path == driver.sound else "scene",
     )
     write_config(folder, name, scene, len(seen), fps)
@@ -121,7 +126,7 @@ def _in_front(
     if not things.count:
         return None, {}
     ground = Ground.of(motion)
-    places = np.array([mark.place @ ground.forward for mark in marks_of(motion, ground, fps)])
+    places = places_of(motion, ground) @ ground.forward
     front = covered(things, numbers, places, fps)
     told = {
         "things_in_front": [

@@ -59,6 +59,11 @@ class Wishes(StageSettings):
         description="focal length of a picture's or video's camera, in widths of its longer side; null: as "
         "the file says, else 1",
     )
+    people: bool = Field(
+        True,
+        description="let somebody who is seen in full in a picture, or at a video's beginning, show scale, "
+        "ground and light, unless height or horizon are given",
+    )
     size: tuple[int, int] | None = Field(
         None,
         description="[width, height] of the picture where the scene has none (colour, transparent), with a "
@@ -107,6 +112,7 @@ class Scene:
         occ: soft masks of what stands in front; None: nothing.
         ground: before the camera, at the scale of the person put into it; None where nothing can be in front.
         person: motion of whoever is seen, of `length` frames, at the scene's own scale.
+        ground_from: what told where the ground is: template, person, hand, guess, or the motion itself.
         sound: file with the scene's sound.
         warnings: one sentence each, for the user.
         weights: names in the weights registry of what the scene was made with.
@@ -125,6 +131,7 @@ class Scene:
     occ: Frames | None = None
     ground: Ground | None = None
     person: Motion | None = None
+    ground_from: str = "motion"
     sound: Path | None = None
     warnings: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from scipy.ndimage import median_filter
 from mimo.body.camera import scale_camera
 from mimo.body.motion import Motion
 from mimo.stage import progress
-from video_decomp.motion.placing import Ground, marks_of
+from video_decomp.motion.placing import Ground, places_of
 from video_decomp.occlusion.hidden import silhouette, working_scale
 from video_decomp.staging.interface import Frames, Scene
 
@@ -87,12 +87,11 @@ def find_things(scene: Scene, numbers: np.ndarray) -> Things:
 
 def _distances_of_person(scene: Scene) -> np.ndarray | None:
     """(length,) metres of the scene's person at the scale of the scene's ground; None without one."""
-    if scene.person is None or scene.fps is None:
+    if scene.person is None:
         return None
     assert scene.ground is not None
     own = Ground.of(scene.person)
-    places = np.array([mark.place for mark in marks_of(scene.person, own, float(scene.fps))])
-    return np.asarray(places @ own.forward * (scene.ground.height / own.height))
+    return np.asarray(places_of(scene.person, own) @ own.forward * (scene.ground.height / own.height))
 
 
 def _body(person: Motion | None, number: int, shape: tuple[int, ...]) -> np.ndarray | None:

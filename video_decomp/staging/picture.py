@@ -14,8 +14,9 @@ from video_decomp.character.picture import read_picture
 from video_decomp.staging.camera import LENS
 from video_decomp.staging.driver import Driver
 from video_decomp.staging.frames import of_image
-from video_decomp.staging.interface import Scene, Wishes
-from video_decomp.staging.unattended import by_hand, view
+from video_decomp.staging.guide import WEIGHTS, Guide
+from video_decomp.staging.interface import Frames, Scene, Wishes
+from video_decomp.staging.unattended import Unattended
 
 SMALL_FORMAT = math.hypot(36, 24)
 """Millimetres of the diagonal that focal lengths in EXIF refer to."""
@@ -44,19 +45,31 @@ def open_scene(text: str, driver: Driver, wishes: Wishes, scratch: Path) -> Scen
     size = reduced_size(picture.size, wishes.short_side)
     image = cv2.resize(picture.image, size, interpolation=cv2.INTER_AREA)
     pixel = size[0] / picture.size[0]
-    ground = by_hand(size, _focal(path, wishes, size), wishes, pixel, driver)
+    found = Unattended.of(image, _focal(path, wishes, size), wishes, pixel, driver)
     return Scene(
         kind="picture",
         name=path.name,
         size=size,
         fps=None,
         length=None,
-        view=view(ground, wishes, pixel),
+        view=found.view(wishes, pixel),
         vid=of_image(image),
         bk=of_image(image),
-        occ=None if wishes.occluder is None else of_image(in_front(wishes.occluder, size)),
-        ground=ground,
+        mask=None if found.guide is None else of_image(found.guide.mask),
+        occ=_front(wishes, found.guide, size),
+        ground=found.ground,
+        person=None if found.guide is None else found.guide.motion,
+        ground_from=found.source,
+        weights=() if found.guide is None else WEIGHTS,
     )
+
+
+def _front(wishes: Wishes, guide: Guide | None, size: tuple[int, int]) -> Frames | None:
+    """What may stand in front: as said, and whoever is seen."""
+    masks = [] if guide is None else [guide.mask]
+    if wishes.occluder is not None:
+        masks.append(in_front(wishes.occluder, size))
+    return of_image(np.max(masks, axis=0)) if masks else None
 
 
 def reduced_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:

@@ -74,6 +74,7 @@ def open_scene(text: str, driver: Driver, wishes: Wishes, scratch: Path) -> Scen
         occ=occ,
         ground=ground,
         person=person,
+        ground_from="template" if template.motion else "guess",
         sound=template.videos["vid"].path if has_audio(template.videos["vid"].path) else None,
         warnings=_warnings(template, wishes),
         weights=tuple((ours or {}).get("licences", ())),

@@ -15,9 +15,10 @@ from video_decomp.registration import estimate_motion
 from video_decomp.staging.camera import LENS
 from video_decomp.staging.driver import Driver
 from video_decomp.staging.frames import of_image, of_video
+from video_decomp.staging.guide import WEIGHTS
 from video_decomp.staging.interface import Scene, Wishes
 from video_decomp.staging.picture import in_front
-from video_decomp.staging.unattended import by_hand, view
+from video_decomp.staging.unattended import Unattended
 
 TREMBLE = 0.01
 """Shorter sides by which the picture may be off in most frames for its camera to count as standing."""
@@ -41,7 +42,7 @@ def open_scene(text: str, driver: Driver, wishes: Wishes, scratch: Path) -> Scen
     size = (video.info.width, video.info.height)
     source = sorted((record["source"]["width"], record["source"]["height"]))
     pixel = min(size) / source[0]
-    ground = by_hand(size, (wishes.lens or LENS) * max(size), wishes, pixel, driver)
+    found = Unattended.of(video.frame(0), (wishes.lens or LENS) * max(size), wishes, pixel, driver)
     warnings = [*record["warnings"]]
     if not _stands(video, scratch):
         warnings.append("the scene's camera moves, and the motion does not move with it; use a still scene")
@@ -51,11 +52,13 @@ def open_scene(text: str, driver: Driver, wishes: Wishes, scratch: Path) -> Scen
         size=size,
         fps=video.info.fps,
         length=len(video),
-        view=view(ground, wishes, pixel),
+        view=found.view(wishes, pixel),
         vid=of_video(video),
         bk=of_video(video),
         occ=None if wishes.occluder is None else of_image(in_front(wishes.occluder, size)),
-        ground=ground,
+        ground=found.ground,
+        ground_from=found.source,
+        weights=() if found.guide is None else WEIGHTS,
         sound=video.path if has_audio(video.path) else None,
         warnings=tuple(warnings),
     )
