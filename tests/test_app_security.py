@@ -268,7 +268,7 @@ def test_only_kinds_that_are_known_are_served_and_never_as_pages(server, anna):
     (results / "t").mkdir(parents=True, exist_ok=True)
     for name in ("page.html", "picture.svg", "text.txt", "notes.yaml", "noend", ".hidden.png"):
         (results / "t" / name).write_text("<script>alert(1)</script>")
-    (results / "report.html").write_text("<script>alert(1)</script>")
+    (results / "report.html").write_text(f"<h1>{folder.name}</h1>{folder}/x <script>alert(1)</script>")
     for name in ("t/page.html", "t/picture.svg", "t/notes.yaml", "t/noend", "t/.hidden.png"):
         assert anna.get(f"/media/results/{name}").status == 404, name
     text = anna.get("/media/results/t/text.txt")
@@ -276,7 +276,7 @@ def test_only_kinds_that_are_known_are_served_and_never_as_pages(server, anna):
     assert text.headers["content-disposition"].startswith("attachment")
     assert text.headers["x-content-type-options"] == "nosniff"
     report = anna.get("/media/results/report.html")
-    assert report.status == 200
+    assert report.body == b"<h1>your project</h1>x <script>alert(1)</script>"
     # It runs as a page of nobody: no cookies, no requests, not in a frame of others.
     assert report.headers["content-security-policy"].startswith(
         "sandbox allow-scripts allow-popups; default-src 'none'"

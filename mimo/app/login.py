@@ -15,17 +15,25 @@ from mimo.app.guard import LOGIN
 _LARGEST = 4096
 _PAUSE = 0.5
 """Seconds before a wrong password is answered."""
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>MIMO-pipeline</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>MIMO: log in</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <style>
-body {{ font: 16px system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 0 }}
-form {{ display: grid; gap: 12px; width: min(320px, 90vw) }}
-input, button {{ font: inherit; padding: 10px; border-radius: 8px; border: 1px solid #8886 }}
-button {{ background: #d9480f; color: #fff; border: 0 }}
-p {{ color: #c00; margin: 0 }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #eee }} p {{ color: #f88 }} }}
+:root {{ --page: #f4f4f2; --card: #fff; --line: #d9dade; --ink: #1b1d20; --accent: #2a5c92; --bad: #b3261e }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --page: #17181a; --card: #202225; --line: #3a3d42; --ink: #eee; --accent: #3b74b3; --bad: #f88 }}
+}}
+body {{ font: 16px system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0;
+  display: grid; place-items: center; min-height: 90vh }}
+form {{ display: grid; gap: 12px; width: min(320px, 80vw); padding: 28px; border-radius: 12px;
+  background: var(--card); border: 1px solid var(--line) }}
+h1 {{ font-size: 20px; margin: 0 }}
+label {{ font-size: 14px }}
+input, button {{ font: inherit; color: inherit; padding: 10px 12px; border-radius: 8px;
+  background: transparent; border: 1px solid var(--line) }}
+button {{ background: var(--accent); border-color: var(--accent); color: #fff; font-weight: 600 }}
+p {{ color: var(--bad); margin: 0; min-height: 1.2em; font-size: 14px }}
 </style>
-<form method="post"><label for="password">Password</label>
+<form method="post"><h1>MIMO</h1><label for="password">Password of this server</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
 <button>Log in</button><p role="alert">{words}</p></form></html>"""
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from mimo.app.core import Core
-from mimo.app.project_folder import GALLERY_KINDS, SERVED_KINDS
+from mimo.app.project_folder import GALLERY_KINDS, SERVED_KINDS, ProjectFolder
 from mimo.project import MOTION_SUFFIXES
 
 TYPES = {
@@ -24,17 +24,10 @@ TYPES = {
 """What is shown in a page, by suffix."""
 
 ONLY_SAVED = {
-    ".avi",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".mxf",
-} | MOTION_SUFFIXES
+    *(".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg"),
+    *(".wmv", ".flv", ".3gp", ".mxf"),
+    *MOTION_SUFFIXES,
+}
 """What is served to be saved only."""
 
 REPORT = ("results", "report.html")
@@ -56,14 +49,16 @@ def routes(core: Core) -> list[Route]:
         places = [project.place(kind)]
         if project.gallery is not None and kind in GALLERY_KINDS:
             places.append(project.gallery / kind)
-        return _answer(request, kind, rest, places)
+        if (kind, rest) == REPORT:
+            return _report(project, find(places[0], rest, places))
+        return _answer(request, rest, places)
 
     def gallery(request: Request) -> Response:
         project = core.project(request)
         kind, rest = request.path_params["kind"], request.path_params["path"]
         if project.gallery is None or kind not in GALLERY_KINDS:
             return _not_found()
-        return _answer(request, kind, rest, [project.gallery / kind])
+        return _answer(request, rest, [project.gallery / kind])
 
     return [
         Route("/media/{kind}/{path:path}", media, methods=["GET", "HEAD"]),
@@ -93,20 +88,28 @@ def find(place: Path, rest: str, roots: Iterable[Path]) -> Path | None:
     return None if hidden else path
 
 
-def _answer(request: Request, kind: str, rest: str, places: list[Path]) -> Response:
+def _answer(request: Request, rest: str, places: list[Path]) -> Response:
     path = find(places[0], rest, places)
     if path is None:
         return _not_found()
     suffix, headers = path.suffix.lower(), {"Cache-Control": "private, no-cache"}
-    if (kind, rest) == REPORT:
-        headers["Content-Security-Policy"] = REPORT_POLICY
-        return _file(request, path, "text/html", headers)
     if suffix not in TYPES and suffix not in ONLY_SAVED:
         return _not_found()
     name = request.query_params.get("download") or (path.name if suffix in ONLY_SAVED else "")
     if name:
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
     return _file(request, path, TYPES.get(suffix, "application/octet-stream"), headers)
+
+
+def _report(project: ProjectFolder, path: Path | None) -> Response:
+    """The report, without the place of the project on the server."""
+    if path is None:
+        return _not_found()
+    page = project.words(path.read_text(encoding="utf-8"))
+    if project.user:
+        page = page.replace(project.user, "your project")
+    headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "private, no-cache"}
+    return HTMLResponse(page, headers=headers)
 
 
 def _file(request: Request, path: Path, kind: str, headers: dict[str, str]) -> Response:
