@@ -18,6 +18,7 @@ from mimo.app.housekeeping import tidy
 from mimo.app.limits import Limits
 from mimo.app.queue import JobQueue
 from mimo.app.uploads import take
+from mimo.app.usage import require_room
 from mimo.app.workspace import Workspace
 from mimo.jobs_file import read_jobs
 from mimo.stage import Rejected
@@ -118,6 +119,15 @@ def test_videos_over_a_limit_are_refused(clip, tmp_path):
     lying = written(tmp_path / "lying.mp4", data[: place + 20] + bytes([0, 0, 0, 1]) + data[place + 24 :])
     assert "longer than 0.5 s" in refused(lying, "videos", LIMITS.model_copy(update={"video_seconds": 0.5}))
     assert "damaged" in refused(written(tmp_path / "half.mp4", data[:4000]), "videos")
+
+
+def test_room_is_limited(anna, clip):
+    brought(anna, "videos", clip, "walk")
+    require_room(anna.folder, LIMITS)
+    with pytest.raises(Rejected, match="more than 1e-06 GB"):
+        require_room(anna.folder, Limits(project_gigabytes=1e-6))
+    with pytest.raises(Rejected, match="disk of this server"):
+        require_room(anna.folder, Limits(free_gigabytes=1e9))
 
 
 def test_motions_are_known_by_content(anna, tmp_path):

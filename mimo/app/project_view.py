@@ -111,6 +111,7 @@ class ProjectView:
             given = values.get(name, field.default)
             if isinstance(field.default, Path) and isinstance(given, (str, Path)) and "://" not in str(given):
                 values[name] = str(self.folder / given)
+        values["weights"] = [str(self.folder / folder) for folder in values.get("weights") or []]
         return values
 
     def load(self) -> Project:

@@ -15,6 +15,7 @@ from mimo.app.job_store import JobStore
 from mimo.app.project_folder import ProjectFolder
 from mimo.app.run_output import read_output
 from mimo.app.snakemake_run import SnakemakeRun
+from mimo.app.usage import require_room
 from mimo.app.workspace import Workspace
 from mimo.run_lock import is_running
 from mimo.stage import Rejected
@@ -68,7 +69,7 @@ class JobQueue:
             The job; an unfinished one with the same targets, if there is one, instead of a new one.
 
         Raises:
-            Rejected: the user has too many unfinished jobs.
+            Rejected: the user has too many unfinished jobs, or there is no room.
         """
         wanted = tuple(targets)
         unfinished = [job for job in self.jobs(project) if not job.finished]
@@ -79,6 +80,7 @@ class JobQueue:
         if len(unfinished) >= most:
             raise Rejected(f"{most} jobs of yours are waiting or running already; cancel some, or wait")
         project.prepare()
+        require_room(project.folder, self._workspace.limits)
         job = Job(
             id=secrets.token_hex(8),
             user=project.user,

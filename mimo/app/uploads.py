@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import shutil
 from pathlib import Path
 
 import anyio
@@ -15,10 +14,10 @@ from starlette.routing import Route
 
 from mimo.app.content import MEGABYTE, size_limit, suffix_of
 from mimo.app.core import Core
-from mimo.app.limits import GIGABYTE, Limits
+from mimo.app.limits import Limits
 from mimo.app.names import safe_name
 from mimo.app.project_folder import SUFFIXES, ProjectFolder
-from mimo.app.usage import bytes_in
+from mimo.app.usage import require_room
 from mimo.stage import Rejected
 
 logger = logging.getLogger(__name__)
@@ -99,11 +98,6 @@ def take(project: ProjectFolder, kind: str, part: Path, given: str, limits: Limi
 
 def _require_room(project: ProjectFolder, limits: Limits) -> None:
     project.prepare()
-    if shutil.disk_usage(project.folder).free < limits.free_gigabytes * GIGABYTE:
-        raise Rejected("the disk of this server is nearly full; tell whoever runs it")
-    if bytes_in(project.folder) > limits.project_gigabytes * GIGABYTE:
-        raise Rejected(
-            f"your files take more than {limits.project_gigabytes:g} GB; delete some that you do not need"
-        )
+    require_room(project.folder, limits)
     if sum(len(project.entries(kind)) for kind in project.own_kinds()) >= limits.inputs:
         raise Rejected(f"you have {limits.inputs} files already; delete some that you do not need")
