@@ -151,7 +151,7 @@ def combined(rows: Iterable[JobRow], stock: Stock) -> Results:
         groups = [name for name in motions if name in stock.groups]
         for group in groups:
             casts |= dict.fromkeys((group, cast) for cast in _casts(row, group, stock))
-        if len(groups) == len(motions) and groups:
+        if len(groups) == len(motions):
             continue
         characters = [*_names(row, "character", row.character, [*stock.characters], stock)]
         scenes = [*_scenes(row, stock)]
