@@ -44,6 +44,9 @@ CONTAINERS = (
 GUARDED = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
 """Options for FFmpeg's libraries, and for its program before an input."""
 
+MOST_PIXELS = 1 << 27
+"""Of a frame, at most: 16384 × 8192. A stream may come with larger ones than its header says."""
+
 _STILL = ("jpeg", "png", "webp", "tiff", "bmp", "svg", "exr", "dpx", "psd", "jpegxl", "j2k", "hdr", "qoi")
 
 
@@ -52,7 +55,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and its video stream (not a cover picture) for decoding.
 
     Raises:
-        Rejected: the file is missing, not media, or has no moving pictures.
+        Rejected: the file is missing, not media, has no moving pictures, or too large ones.
     """
     if not path.is_file():
         raise Rejected(f"{path}: no such file; check the path")
@@ -68,6 +71,9 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise Rejected(f"{path}: holds no moving pictures, only sound or other data; give a video")
         if stream.codec_context is None or not stream.width or not stream.height:
             raise Rejected(f"{path}: its pictures cannot be decoded; export it again, such as to H.264")
+        if stream.width * stream.height > MOST_PIXELS:
+            raise Rejected(f"{path}: {stream.width} × {stream.height} pixels are too many; make it smaller")
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = DECODER_THREADS
         yield container, stream

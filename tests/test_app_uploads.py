@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 
+import av
 import numpy as np
 import pytest
 import yaml
@@ -119,6 +120,16 @@ def test_videos_over_a_limit_are_refused(clip, tmp_path):
     lying = written(tmp_path / "lying.mp4", data[: place + 20] + bytes([0, 0, 0, 1]) + data[place + 24 :])
     assert "longer than 0.5 s" in refused(lying, "videos", LIMITS.model_copy(update={"video_seconds": 0.5}))
     assert "damaged" in refused(written(tmp_path / "half.mp4", data[:4000]), "videos")
+
+
+def test_frames_larger_than_the_header_says_are_not_decoded(clip, monkeypatch):
+    monkeypatch.setattr("mimo.untrusted_video.MOST_PIXELS", 134 * 134 - 1)
+    with pytest.raises(Rejected, match="134 × 134 pixels are too many"), opened(clip):
+        pass
+    monkeypatch.setattr("mimo.untrusted_video.MOST_PIXELS", 134 * 134)
+    # The decoder has the limit, too, in which blocks of 16 count.
+    with opened(clip) as (container, stream), pytest.raises(av.FFmpegError):
+        next(container.decode(stream))
 
 
 def test_room_is_limited(anna, clip):
