@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from mimo import remembered
 from mimo import segments as planning
 from mimo.body.motion import Motion
 from mimo.project import Project
@@ -87,7 +88,7 @@ def matches(pattern, name):
     return re.fullmatch(rf"(?:{pattern})/mask\.mp4", f"{name}/mask.mp4") is not None
 
 
-def test_planning_needs_only_headers(folder):
+def test_planning_needs_only_headers(folder, monkeypatch):
     project = load(folder)
     long = "long é+(1)"
     assert planning.parts_of(project, long) == 4
@@ -97,10 +98,8 @@ def test_planning_needs_only_headers(folder):
     assert planning.parts_of(load(folder, segments={}), long) == 1
     # The second time nothing is opened.
     (note,) = [p for p in (folder / "cache" / "durations").iterdir() if "long" in p.read_text()]
-    note.write_text(note.read_text().replace('"seconds": 10.0', '"seconds": 30.0'))
-    from mimo.durations import _remembered
-
-    _remembered.cache_clear()
+    note.write_text(note.read_text().replace('"value": 10.0', '"value": 30.0'))
+    monkeypatch.setattr(remembered, "_known", {})
     assert planning.parts_of(load(folder), long) == 10
 
 
