@@ -15,6 +15,8 @@ from mimo.body.rig import SIDES, rig_of
 
 USUAL = 0.01
 """Metres of a difference in length that weigh as much as a shape coefficient of one standard deviation."""
+STEP = 0.05
+"""Standard deviations by which coefficients are changed to see what happens."""
 LARGEST = 4.0
 """Standard deviations of a shape coefficient at most."""
 
@@ -35,7 +37,14 @@ def likened(person: Motion, like: Motion) -> Motion:
     def differences(shape: np.ndarray) -> np.ndarray:
         return np.concatenate([(_measures(topology.body(shape)) - wanted) / USUAL, shape])
 
-    found = least_squares(differences, np.zeros(topology.components), bounds=(-LARGEST, LARGEST)).x
+    def slopes(shape: np.ndarray) -> np.ndarray:
+        # Bodies are made in single precision: the solver's own small steps would change nothing.
+        steps = STEP * np.eye(len(shape))
+        pairs = [(differences(shape + step), differences(shape - step)) for step in steps]
+        return np.stack([(after - before) / (2 * STEP) for after, before in pairs], 1)
+
+    start = np.zeros(topology.components)
+    found = least_squares(differences, start, slopes, bounds=(-LARGEST, LARGEST)).x
     body = topology.body(found)
     return replace(
         like,
