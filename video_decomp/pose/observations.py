@@ -11,6 +11,11 @@ import numpy as np
 from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi, roi_from_box
 
 SURE = 0.5  # score from which the landmark network's person is taken for one
+SAME_PERSON = 0.7  # intersection over union with the mask from which on it is the same person who was seen
+HALO, BLUR = (
+    0.015,
+    0.07,
+)  # what is left of the surroundings, and how blurred the rest is, in sizes of the person
 MIN_PIXELS = 64  # smaller masks are specks
 AGREEMENT = 0.05  # mean distance up to which two looks are the same, part of the person's size
 OUTLINE_STEP = 0.02  # distance of outline points, part of the person's height
@@ -78,7 +83,7 @@ def observe(
     size = (0, 0)
     for image, mask in frames:
         size = (image.shape[1], image.shape[0])
-        looks.append(look_at(image, mask_box(mask), network, focal))
+        looks.append(look_at(image, mask_box(mask), network, focal, mask))
         outlines.append(outline(mask))
     chosen = steady(looks)
     nothing = Look(np.zeros((33, 2)), np.zeros((33, 3)), np.zeros(33), 0.0)
@@ -98,15 +103,23 @@ def observe(
     )
 
 
-def look_at(image: np.ndarray, box: np.ndarray | None, network: LandmarkNetwork, focal: float) -> list[Look]:
+def look_at(
+    image: np.ndarray,
+    box: np.ndarray | None,
+    network: LandmarkNetwork,
+    focal: float,
+    mask: np.ndarray | None = None,
+) -> list[Look]:
     """Landmarks in two regions: the upright one about a box, and the one that is proposed then.
 
-    The network sometimes takes a person for one seen from behind, mostly in only one of the two.
+    The network sometimes takes a person for one seen from behind, mostly in only one of the two. Where two
+    people meet it may see the other one in both. Then it is shown the person alone.
 
     Args:
         image: RGB frame.
         box: left, top, right, bottom of the person, pixels; nothing if there is none.
         network, focal: as for `observe`.
+        mask: (h, w) uint8 of the person; None: unknown, and whoever is seen is taken for them.
 
     Returns:
         None to two looks.
@@ -114,9 +127,45 @@ def look_at(image: np.ndarray, box: np.ndarray | None, network: LandmarkNetwork,
     if box is None:
         return []
     size = (image.shape[1], image.shape[0])
-    first = network.run(image, roi_from_box(*(float(value) for value in box)))
-    second = network.run(image, first.next_roi)
-    return [_as_look(one, size, focal) for one in (first, second) if one.score >= SURE]
+    region = roi_from_box(*(float(value) for value in box))
+    found = _look_twice(image, region, network)
+    if mask is not None and max(_fit(one, mask) for one in found) < SAME_PERSON:
+        found = max(
+            found,
+            _look_twice(alone(image, mask, box), region, network),
+            key=lambda looks: max(_fit(one, mask) for one in looks),
+        )
+    return [_as_look(one, size, focal) for one in found if one.score >= SURE]
+
+
+def _look_twice(image: np.ndarray, region: Roi, network: LandmarkNetwork) -> list[PoseLandmarks]:
+    first = network.run(image, region)
+    return [first, network.run(image, first.next_roi)]
+
+
+def _fit(one: PoseLandmarks, mask: np.ndarray) -> float:
+    """How well a person who was seen fits a mask: intersection over union."""
+    seen, inside = one.mask_in_image(*mask.shape) > 0.5, mask > 127
+    return float((seen & inside).sum() / max((seen | inside).sum(), 1))
+
+
+def alone(image: np.ndarray, mask: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A frame in which nothing but one person can be made out, uint8 (h, w, 3).
+
+    Args:
+        image: the frame, uint8 (h, w, 3).
+        mask: of the person, (h, w) uint8.
+        box: around them.
+    """
+    height = float(np.max(box[2:] - box[:2]))
+    size = 2 * max(1, round(HALO * height)) + 1
+    near = cv2.dilate((mask > 127).astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+    others = (~near).astype(np.float32)
+    sigma = BLUR * height
+    sums = cv2.GaussianBlur(image * others[..., None], (0, 0), sigma)
+    shares = cv2.GaussianBlur(others, (0, 0), sigma)[..., None]
+    blurred = np.clip(sums / np.maximum(shares, 1e-3), 0, 255)
+    return np.where(near[..., None], image, blurred).astype(np.uint8)
 
 
 def _as_look(one: PoseLandmarks, size: tuple[int, int], focal: float) -> Look:
