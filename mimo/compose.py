@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mimo.composition.extraction import extracted
-from mimo.composition.layers import Layer, PersonLayer
+from mimo.composition.layers import Layer, PersonLayer, shadow_layer
 from mimo.composition.matte import ColourMatch, person_matte
 from mimo.composition.regions import Box, Clip, Padding, crop, square_padding
 from mimo.composition.scenes import Scene
@@ -120,11 +120,11 @@ class Compositor:
         return compose_improved(image, clip.box, scene, match if self.match_colours else None)
 
     def _cut_out(self, image: np.ndarray, clip: Clip, scene: Scene, match: ColourMatch) -> np.ndarray:
-        """The person alone: float32 (H, W, 4), colours multiplied by the opacity."""
+        """The person and their shadow alone: float32 (H, W, 5), see `mimo.composition.extraction`."""
         assert scene.sdc is not None, "the motion code says where the person is"
         inner, _, area = person_in_box(image, clip.box, scene, match if self.match_colours else None)
         feather = feathered_mask(border_case(clip.box, *scene.background.shape[1::-1]), *inner.shape[:2])
-        result = np.zeros((*scene.background.shape[:2], 4), np.float32)
+        result = np.zeros((*scene.background.shape[:2], 5), np.float32)
         result[area] = extracted(inner, scene.background[area], scene.sdc[area]) * feather[:, :, None]
         return result
 
@@ -258,9 +258,16 @@ def _to_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def _as_layer(image: np.ndarray) -> PersonLayer:
-    """The part of a cut-out frame (see `Compositor._cut_out`) that shows anything."""
-    left, top, width, height = cv2.boundingRect((image[:, :, 3] > 0).astype(np.uint8))
-    if not width:
-        return PersonLayer()
+    """The parts of a cut-out frame (see `Compositor._cut_out`) that show anything."""
+    person, shadow = (cv2.boundingRect((image[:, :, channel] > 0).astype(np.uint8)) for channel in (3, 4))
+    return PersonLayer(_person_in(image, *person), _shadow_in(image, *shadow))
+
+
+def _person_in(image: np.ndarray, left: int, top: int, width: int, height: int) -> Layer | None:
     part = image[top : top + height, left : left + width]
-    return PersonLayer(Layer(left, top, part[:, :, :3], part[:, :, 3]))
+    return Layer(left, top, part[:, :, :3], part[:, :, 3]) if width else None
+
+
+def _shadow_in(image: np.ndarray, left: int, top: int, width: int, height: int) -> Layer | None:
+    part = image[top : top + height, left : left + width]
+    return shadow_layer(left, top, part[:, :, 4]) if width else None

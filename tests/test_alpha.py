@@ -17,7 +17,7 @@ from test_diffusion_backend import inputs  # noqa: F401 (fixture)
 from test_synthesis import FPS, FRAMES, SIDE, template  # noqa: F401 (fixtures)
 
 from mimo import edit, weights
-from mimo.alpha_video import SUFFIXES, PictureFolderWriter, alpha_digest, alpha_file
+from mimo.alpha_video import SUFFIXES, AlphaFormat, PictureFolderWriter, alpha_digest, alpha_file
 from mimo.character import Character
 from mimo.composition.transparency import transparent
 from mimo.stage import Rejected
@@ -93,10 +93,18 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / np.mean((one.astype(np.float32) - other) ** 2)))
 
 
+@pytest.fixture(scope="module")
+def results(made) -> dict[AlphaFormat, Path]:
+    """Videos made on the command line, one with each kind of transparent file beside it."""
+    outputs = {format: made.folder / format / "rèsult 1.mp4" for format in SUFFIXES}
+    for format, output in outputs.items():
+        assert synthesise(made, output, "--alpha", format) == 0
+    return outputs
+
+
 @pytest.mark.parametrize("format", list(SUFFIXES))
-def test_alpha_beside_the_video(made, format):
-    output = made.folder / format / "rèsult 1.mp4"
-    assert synthesise(made, output, "--alpha", format) == 0
+def test_alpha_beside_the_video(made, results, format):
+    output = results[format]
     path = alpha_file(output, format)
     assert {one.name for one in output.parent.iterdir()} == {output.name, path.name, "rèsult 1.json"}
     record = json.loads(output.with_suffix(".json").read_text())
@@ -124,8 +132,8 @@ def test_alpha_beside_the_video(made, format):
         assert np.abs(difference[edge > 0].mean()) < 1
 
 
-def test_what_the_files_say_of_themselves(made):
-    with av.open(str(alpha_file(made.folder / "prores" / "rèsult 1.mp4", "prores"))) as movie:
+def test_what_the_files_say_of_themselves(results):
+    with av.open(str(alpha_file(results["prores"], "prores"))) as movie:
         picture, sound = movie.streams.video[0], movie.streams.audio[0]
         context = picture.codec_context
         assert (context.name, context.codec_tag, picture.average_rate) == ("prores", "ap4h", FPS)
@@ -136,7 +144,7 @@ def test_what_the_files_say_of_themselves(made):
         ] * 4
         assert sound.codec_context.name == "aac"
         assert float(movie.duration / av.time_base) == pytest.approx(FRAMES / FPS, abs=0.05)
-    with av.open(str(alpha_file(made.folder / "vp9" / "rèsult 1.mp4", "vp9"))) as film:
+    with av.open(str(alpha_file(results["vp9"], "vp9"))) as film:
         picture, sound = film.streams.video[0], film.streams.audio[0]
         assert (picture.codec_context.name, {**picture.metadata}.get("ALPHA_MODE")) == ("vp9", "1")
         assert sound.codec_context.name.endswith("opus")

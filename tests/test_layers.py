@@ -141,3 +141,24 @@ def test_a_person_in_the_colours_of_the_scene_is_whole():
     opaque = transparent([layer], (HEIGHT, WIDTH))[..., 3] > 127
     body = cv2.erode((source.sdc[..., 0] > 0).astype(np.uint8), np.ones((9, 9))) > 0
     assert opaque[body].mean() > 0.9
+
+
+def test_a_shadow_on_the_ground_is_told_from_the_person():
+    source = scene(4)
+    shade = np.zeros((HEIGHT, WIDTH), np.float32)
+    cv2.ellipse(shade, (100, 146), (40, 9), 0, 0, 360, 0.45, -1)
+    shade = cv2.GaussianBlur(shade, (0, 0), 3)
+    shaded = np.rint(source.background * (1 - shade[..., None])).astype(np.uint8)
+    box = Box(20, 180, 20, 176)
+    picture, _ = synthesised(source._replace(background=shaded), box, 0)
+    compositor = Compositor([Clip(0, 0, box)], mode="improved", match_colours=False)
+    (layer,) = compositor.layers([picture / 0.95], [source])
+    opaque = transparent([PersonLayer(layer.person)], (HEIGHT, WIDTH))[..., 3] > 127
+    whole = synthesised(source, Box(0, WIDTH, 0, HEIGHT), 0)[1]
+    assert (opaque & whole).sum() / (opaque | whole).sum() > 0.93
+    darkness = np.zeros_like(shade)
+    assert layer.shadow is not None
+    darkness[layer.shadow.area] = layer.shadow.alpha
+    beside = cv2.dilate(whole.astype(np.uint8), np.ones((9, 9))) == 0
+    assert np.abs(darkness - shade)[beside & (shade > 0.1)].mean() < 0.1
+    assert darkness[:100].max() < 0.02

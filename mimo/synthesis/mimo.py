@@ -141,14 +141,16 @@ def synthesise(job: Job, settings: Settings) -> Iterator[np.ndarray]:
 def layers(job: Job, settings: Settings) -> Iterator[PersonLayer]:
     """The character alone, frame by frame; see `mimo.synthesis.interface`.
 
-    Its outline is that of the improved composition, also where the settings ask for the reference's, which
-    knows only boxes. A shadow that the networks drew is part of the person.
+    It is cut out as `mimo.composition.extraction` does it, of clips of the improved composition, also where
+    the settings ask for the reference's, which knows only boxes.
 
     Raises:
         Rejected: as `synthesise`.
     """
     if settings.composition != "improved":
-        job.warnings.append("the character was cut out with composition: improved; a box has no outline")
+        job.warnings.append(
+            "the character was cut out of clips of composition: improved; a box has no outline"
+        )
     settings = settings.model_copy(update={"composition": "improved"})
     return _made(job, settings, Compositor.layers)
 
