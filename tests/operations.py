@@ -155,6 +155,11 @@ OPERATIONS: list[Operation] = [
         "snakemake --workflow-profile profiles/slurm",
     ),
     Operation(
+        "a row of `jobs.tsv` names what is not there (any more)",
+        "the run ends before its first job: `jobs.tsv: line …, column motion: no motion '…' (there is …)`",
+        note="when the row is corrected or deleted, or the name stands under `exclude:` in `config.yaml`",
+    ),
+    Operation(
         "a bucket is missing",
         "`s3://…: no such bucket at …; create it, or correct config.yaml`",
         note="after that",

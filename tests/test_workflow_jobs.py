@@ -7,6 +7,7 @@ is real.
 import os
 import shutil
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,13 +15,16 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, Checkout, copy_checkout
+from operations import fault
 
+from mimo.alpha_results import has_alpha
 from mimo.jobs_file import JobRow, append_job, read_jobs, remove_jobs
 from mimo.project import Project
 from mimo.scene_names import Staging, colour
+from mimo.segments import parts_of
 from mimo.stage import Rejected
 from mimo.template import GROUP, STAGED, TemplateConfig, time_crop
-from mimo.video import VideoReader
+from mimo.video import VideoReader, VideoWriter
 
 SCENE_VIDEOS = ("vid.mp4", "mask.mp4", "sdc.mp4", "bk.mp4", "motion.npz", "preview.png")
 RECORDS = ("ingest", "segmentation", "pose", "occlusion", "inpainting")
@@ -154,6 +158,18 @@ def test_a_cast_that_no_row_names_can_be_asked_for(planner, signed):
     code, words = planner.output(signed, "results/duet/anna=nobody.mp4")
     assert code == 1
     assert "no character 'nobody' (there is anna, ben" in words
+
+
+def test_a_row_of_something_that_is_gone(signed, tmp_path):
+    row = fault("a row of `jobs.tsv` names what is not there (any more)")
+    shutil.copytree(signed.folder, tmp_path / "changed")
+    changed = Checkout(tmp_path / "changed")
+    append_job(changed.folder / "jobs.tsv", JobRow("anna", "swim"))
+    row.assert_seen(changed.shell(row.command).stdout)
+    values = yaml.safe_load((changed.folder / "config.yaml").read_text()) | {"exclude": ["swim"]}
+    (changed.folder / "config.yaml").write_text(yaml.safe_dump(values))
+    again = row.recover(changed)
+    assert "Nothing to be done" in again.stdout, again.stdout
 
 
 @pytest.fixture
@@ -304,6 +320,20 @@ def test_settings_of_a_motion_in_a_scene(small):
     assert (park.horizon, park.turn, park.scale) == (0.4, 10, 1)
     assert (white.horizon, white.turn, white.scale) == (None, 10, 2)
     assert project.settings("motion", "dance").loop == 2
+
+
+def test_a_long_motion_in_a_scene_is_made_in_as_many_parts(small):
+    with VideoWriter(Path("videos/walk.mp4"), Fraction(8)) as writer:
+        for _ in range(32):
+            writer.write(np.zeros((16, 16, 3), np.uint8))
+    jobs = [{"character": "anna", "motion": ["walk", "dance"], "scene": ["own", "white", "transparent"]}]
+    project = load(jobs=jobs, segments={"length": 1})
+    parts = {template: parts_of(project, template) for template, _ in project.pairs}
+    assert {template for template, count in parts.items() if count == 4} == {
+        "walk", "walk@white", "walk@transparent"
+    }  # fmt: skip
+    assert has_alpha(project, "walk@transparent")
+    assert not has_alpha(project, "walk@white")
 
 
 def test_rows_are_added_and_taken_away(tmp_path):
