@@ -28,7 +28,7 @@ _SMALLEST = 0.1  # size of somebody who counts, as a share of the subject's
 _SAME_PLACE = 0.3  # overlap of the boxes of one person in two key frames, at least, where colours decide
 _RARE = 1e-3  # share of a person's pixels that any colour has at least
 _SMOOTH = 3.0  # pixels that decide together whose one is (standard deviation)
-_COVER = 0.035  # reach of the colours that cover somebody, as a share of the picture's longer side
+_COVER = 0.25  # reach of the colours that cover somebody, as a share of their smaller side
 _EDGE = 2  # pixels around somebody that are covered, too
 
 
@@ -210,8 +210,9 @@ def likelier(image: np.ndarray, mask: np.ndarray, colours: np.ndarray, than: np.
 
 def cover(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A copy of an image in which a mask is filled with the colours around it, uint8 (h, w, 3)."""
-    sigma = _COVER * max(mask.shape)
     result = image.copy()
+    *_, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    sigma = _COVER * (min(width, height) + 2 * _EDGE)
     box = _box(mask, round(3 * sigma))
     if box is None:
         return result
@@ -220,7 +221,7 @@ def cover(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     known = (~hole).astype(np.float32)
     sums = cv2.GaussianBlur(image[box] * known[..., None], (0, 0), sigma)
     shares = cv2.GaussianBlur(known, (0, 0), sigma)[..., None]
-    result[box][hole] = (sums / np.maximum(shares, 1e-3))[hole].astype(np.uint8)
+    result[box][hole] = (sums / np.maximum(shares, 1e-6))[hole].astype(np.uint8)
     return result
 
 
