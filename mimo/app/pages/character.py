@@ -34,6 +34,7 @@ class CharacterSection(Section):
                 "Nobody chosen yet",
             ),
             ground=None,
+            colour="",
             tiles=[
                 tile(session, one, one == session.character) for one in session.project.entries("characters")
             ],

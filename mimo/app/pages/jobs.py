@@ -39,7 +39,7 @@ def _row(session: Session, job: Job) -> dict[str, Any]:
         "id": job.id,
         "label": job.label,
         "state": job.state,
-        "time": _time(job),
+        "time": time_words(job),
         "share": round(job.progress.share, 3),
         "percent": round(100 * job.progress.share),
         "words": _words(session, job),
@@ -49,7 +49,7 @@ def _row(session: Session, job: Job) -> dict[str, Any]:
     }
 
 
-def _time(job: Job) -> str:
+def time_words(job: Job) -> str:
     """What a job's clock says, in words."""
     if job.state == "running" and job.progress.seconds_left is not None:
         return f"about {duration(job.progress.seconds_left)} left"

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mimo import corrections
+from mimo.app.job import Job
+from mimo.app.pages.jobs import time_words
 from mimo.app.pages.layer_clips import LAYERS, Layer
 from mimo.app.pages.markup import render
 from mimo.app.pages.section import Section
@@ -37,6 +39,8 @@ class LayersSection(Section):
         info = _info(folder) if session.motion else None
         job = session.job_for(folder / CONFIG)
         busy = job is not None and not job.finished
+        opening = session.job_for(folder / "vid.mp4")
+        closed = session.motion is not None and session.motion.kind == "videos" and info is None
         finished = (folder / CONFIG).is_file()
         whole = finished and not busy and (job is None or job.state == "done")
         layers = [_layer(session, folder, layer, whole) for layer in LAYERS] if info else []
@@ -66,6 +70,8 @@ class LayersSection(Section):
             notes=notes,
             empty=EMPTY if session.motion is None else "Not decomposed yet.",
             busy=busy,
+            progress=_progress(job) if job is not None and busy else None,
+            openable=closed and not busy and (opening is None or opening.finished),
             **_action(session, finished, busy, stale),
         )
 
@@ -78,6 +84,14 @@ def _action(session: Session, finished: bool, busy: bool, stale: bool) -> dict[s
     if finished:
         return {"action": "Decompose again", "action_look": "strong" if stale else ""}
     return {"action": "Decompose", "action_look": "strong"}
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    return {
+        "share": round(job.progress.share, 3),
+        "words": job.progress.step or job.state,
+        "time": time_words(job),
+    }
 
 
 def _info(folder: Path) -> VideoInfo | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from mimo.app.pages.draft import Draft
+from mimo.app.pages.draft import Draft, Placement
 from mimo.app.pages.markup import render
 from mimo.app.pages.quality import QUALITIES
 from mimo.app.pages.section import Section
@@ -20,6 +20,8 @@ ALPHA = {
     "vp9": "VP9 (.webm)",
 }
 PREVIEW_ONLY = ("relight", "shadow")
+OF_ONE_BACKEND = (*PREVIEW_ONLY, "preset")
+"""Settings that another backend refuses."""
 
 
 class MakeSection(Section):
@@ -113,9 +115,9 @@ def start(session: Session) -> None:
     draft, project, template = session.draft, session.project, session.result_template
     scene = "" if session.scene_word == OWN else session.scene_word
     project.add_row(draft.character, draft.motion, scene)
-    settings = {"synthesis": synthesis_settings(draft)}
-    if template in draft.placements:
-        settings["staging"] = draft.placements[template].model_dump()
+    settings = {"synthesis": dict.fromkeys(OF_ONE_BACKEND) | synthesis_settings(draft)}
+    if template != draft.motion:
+        settings["staging"] = draft.placements.get(template, Placement()).model_dump(mode="json")
     project.change_overrides(template, settings)
     if draft.scene_kind == "transparent":
         alpha = None if draft.alpha == "none" else draft.alpha

@@ -35,6 +35,7 @@ class MotionSection(Section):
             hint="how they move",
             chosen=chosen(session, session.motion, facts(session.template), WAITING, "Nothing chosen yet"),
             ground=None,
+            colour="",
             tiles=[
                 tile(session, entry, entry == session.motion, MARKS.get(entry.kind, ""))
                 for entry in offered(session)

@@ -35,8 +35,7 @@ FAULT = "Something went wrong here, not by your fault. Whoever runs this server 
 MOUNT = {
     "theme": THEME,
     # As a file of its own, since Gradio rewrites styles that it is given, and breaks lists in `:is()`.
-    "head": '<link rel="stylesheet" href="/static-app/app.css">'
-    '<script src="/static-app/app.js"></script><script src="/static-app/stage.js"></script>',
+    "head": '<link rel="stylesheet" href="/static-app/app.css">',
 }
 """What `gradio.mount_gradio_app` is told about how the page looks."""
 

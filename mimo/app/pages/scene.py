@@ -47,6 +47,7 @@ class SceneSection(Section):
             ],
             empty="",
             ground=ground(session),
+            colour=session.draft.colour if session.draft.scene_kind == "colour" else "",
             zones=[zone("scenes", "Choose a picture or video", f"of a place; {video_limits(limits)}")],
         )
 

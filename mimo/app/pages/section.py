@@ -9,6 +9,8 @@ import gradio as gr
 
 from mimo.app.pages.session import Session
 
+SCRIPTS = '<script src="/static-app/app.js"></script><script src="/static-app/stage.js"></script>'
+"""What a section waits for before it comes to life."""
 Action = Callable[[Session, dict[str, Any]], None]
 
 
@@ -33,6 +35,7 @@ class Section:
             elem_classes="mimo",
             js_on_load=f"window.mimo.{script}(element, (data) => trigger('act', data), watch)",
             apply_default_css=False,
+            head=SCRIPTS,
         )
         self.fixed = fixed is not None
         self.actions: dict[str, Action] = {}
