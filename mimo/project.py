@@ -20,7 +20,7 @@ from mimo.project_checks import check_settings, check_staged, check_storage
 from mimo.resources import PICTURE, Clip, Demand, demand
 from mimo.scene_names import JOINT, Staging, scene_argument
 from mimo.segments import any_of, video_of
-from mimo.side_files import find_side_files, with_side_files
+from mimo.side_files import SideFiles, read_side_files, with_side_files
 from mimo.sources import (
     by_name,
     dropped_in_templates,
@@ -91,7 +91,7 @@ class Project:
         groups: of videos with several people: members, and the template of each.
         dropped_in: templates that nothing here makes: they are used as they are.
         results: what is made of all this.
-        side_files: by the name that they are for.
+        side_files: by the name that they are for, with what stands in them.
     """
 
     config: Configuration
@@ -102,7 +102,7 @@ class Project:
     groups: dict[str, dict[str, str]] = field(default_factory=dict)
     dropped_in: list[str] = field(default_factory=list)
     results: Results = field(default_factory=Results)
-    side_files: dict[str, list[Path]] = field(default_factory=dict)
+    side_files: SideFiles = field(default_factory=dict)
     _answers: dict[tuple[str, str, str], Any] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
@@ -123,15 +123,9 @@ class Project:
         motions = by_name(config.motions, MOTION_SUFFIXES, exclude)
         scenes = by_name(config.scenes, VIDEO_SUFFIXES | PICTURE_SUFFIXES, exclude)
         refuse_reserved_names(scenes)
-        side_files = find_side_files(
-            {
-                config.videos: sources,
-                config.characters: characters,
-                config.motions: motions,
-                config.scenes: scenes,
-            },
-            exclude,
-        )
+        folders = (config.videos, config.characters, config.motions, config.scenes)
+        named = (sources, characters, motions, scenes)
+        side_files = read_side_files(zip(folders, named, strict=True), exclude)
         overrides = with_side_files(config.overrides, side_files)
         videos, overrides = split_by_subject(sources, overrides, config.subjects, exclude)
         config = config.model_copy(update={"overrides": overrides})
@@ -343,7 +337,8 @@ class Project:
     def place(self, stage: str, name: str) -> str:
         """Where a name's settings of a stage stand, for a message."""
         owners = [one for one in _owners(name) if stage in self.config.overrides.get(one, {})]
-        beside = [shown(path) for one in owners for path in self.side_files.get(one, [])]
+        files = [file for one in owners for file in self.side_files.get(one, {}).items()]
+        beside = [shown(path) for path, stages in files if stage in stages]
         if beside:
             return f"{' and '.join(beside)}: "
         return f"config.yaml: {f'overrides: {owners[-1]}: ' if owners else ''}"
@@ -351,15 +346,11 @@ class Project:
     def _wanted(self) -> Results:
         """The results that the configuration, or the table that it names, asks for."""
         config = self.config
-        missing = {name for name in config.subjects if name not in self.groups}
-        stock = Stock(
-            self.templates,
-            self.motions,
-            self.characters,
-            self.scenes,
-            self.groups,
-            missing | {*config.exclude},
-        )
+        out = {*config.exclude}
+        out |= {
+            name for name, people in config.subjects.items() if any(f"{name}-{one}" in out for one in people)
+        }
+        stock = Stock(self.templates, self.motions, self.characters, self.scenes, self.groups, out)
         rows = matrix.job_rows(config.jobs)
         if rows is not None and config.pairs is not None:
             place = config.jobs if isinstance(config.jobs, Path) else "jobs"

@@ -6,7 +6,7 @@ configuration says wins.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +18,50 @@ from mimo.storage.addresses import shown
 from mimo.storage.copies import bring
 
 SUFFIX = ".yaml"
+Stages = dict[str, dict[str, Any]]
+"""Settings by stage and key."""
+SideFiles = dict[str, dict[Path, Stages]]
+"""Files beside what has a name, and what stands in them."""
 
 
-def find_side_files(folders: Mapping[Path, Container[str]], exclude: Container[str]) -> dict[str, list[Path]]:
+def read_side_files(folders: Iterable[tuple[Path, Collection[str]]], exclude: Collection[str]) -> SideFiles:
     """Side files by the name that they are for.
 
     Args:
-        folders: names of what lies in each folder.
+        folders: each with the names of what lies in it; two kinds of things may lie in one.
         exclude: names to leave out.
 
     Raises:
-        Rejected: a side file is for nothing in its folder.
+        Rejected: a side file is for nothing in its folder, or cannot be read.
     """
-    found: dict[str, list[Path]] = {}
-    for folder, names in folders.items():
+    known: dict[Path, set[str]] = {}
+    for folder, names in folders:
+        known.setdefault(folder, set()).update(names)
+    found: SideFiles = {}
+    for folder, there in known.items():
         bring(folder, f"*{SUFFIX}")
-        for name, path in by_name(folder, {SUFFIX}).items():
-            if name in names:
-                found.setdefault(name, []).append(path)
-            elif name not in exclude:
+        for name, path in by_name(folder, {SUFFIX}, exclude).items():
+            if name not in there:
                 raise Rejected(
                     f"{shown(path)}: settings of nothing: no file '{name}' lies beside it; delete it"
                 )
+            found.setdefault(name, {})[path] = _read(path)
     return found
 
 
-def with_side_files(overrides: Overrides, files: Mapping[str, list[Path]]) -> Overrides:
-    """The configuration's settings of single names, on top of those of side files.
-
-    Raises:
-        Rejected: a side file cannot be read, or does not hold settings by stage.
-    """
+def with_side_files(overrides: Overrides, files: Mapping[str, Mapping[Path, Stages]]) -> Overrides:
+    """The configuration's settings of single names, on top of those of side files."""
     settings = dict(overrides)
-    for name, paths in files.items():
-        beside: dict[str, dict[str, Any]] = {}
-        for path in paths:
-            beside = joined(beside, read_side_file(path))
+    for name, stages in files.items():
+        beside: Stages = {}
+        for more in stages.values():
+            beside = joined(beside, more)
         settings[name] = joined(beside, overrides.get(name, {}))
     return settings
 
 
-def read_side_file(path: Path) -> dict[str, dict[str, Any]]:
-    """Settings of a side file: stage, key.
+def _read(path: Path) -> Stages:
+    """Settings of a side file.
 
     Raises:
         Rejected: it cannot be read, is not YAML, or does not hold settings by stage.
