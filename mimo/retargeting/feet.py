@@ -14,6 +14,8 @@ from mimo.retargeting.planting import Foot, eased, planted
 NEAR, FAR = 0.1, 0.45
 """Metres above the ground up to which a foot is exactly where the driver's is, and from which on it is where
 the leg's direction has it."""
+TIPPED = (0.1, 0.4)
+"""Cosines of a foot's tilt between which it comes to stand on its sole."""
 FREE = 0.97
 """Part of a limb's length up to which it may be stretched, where the driver's is not stretched further."""
 MOST_FREE = 0.998
@@ -60,20 +62,22 @@ def sole_points(foot: Foot, figure: Figure, side: str) -> np.ndarray:
 
 
 def wanted_ankle(
-    theirs: np.ndarray, ours: np.ndarray, free: np.ndarray, above: np.ndarray, stands: np.ndarray
+    foot: Foot, theirs: np.ndarray, ours: np.ndarray, free: np.ndarray, above: np.ndarray
 ) -> np.ndarray:
     """Ankles (T, 3) with which a foot stands on the driver's footprint: ball on ball, at the same height.
 
     Args:
+        foot: the driver's.
         theirs: (T, 2, 3) under heel and ball of the driver's foot.
         ours: (T, 2, 3) the same of the other foot, from its ankle.
         free: (T, 3) where the ankle would be by the leg's direction.
         above: (T,) metres of the driver's foot above the ground.
-        stands: (T,) bool, the foot is planted.
     """
     place = theirs[:, 1, :2] - ours[:, 1, :2]
     height = theirs[:, :, 2].min(1) - ours[:, :, 2].min(1)
-    share = np.where(stands, 1, eased((FAR - above) / (FAR - NEAR)))[:, None]
+    # Who lies has feet on the ground that do not stand there.
+    near = eased((FAR - above) / (FAR - NEAR)) * eased((foot.turn[:, 2, 2] - TIPPED[0]) / np.ptp(TIPPED))
+    share = np.where(foot.planted, 1, near)[:, None]
     return np.asarray(free + share * (np.column_stack([place, height]) - free))
 
 

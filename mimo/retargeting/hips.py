@@ -13,6 +13,8 @@ SETTLED, CALM = 0.05, 0.12
 """Seconds of the Gaussians by which the hips' height, and their place and corrections, are smoothed."""
 NEAR, LIFTS, MOST_RAISED = 0.1, 10.0, 0.2
 """Metres above the ground from which feet do not carry; how fast the higher one ceases to; metres at most."""
+LIES = 0.8
+"""Part of its length that a leg's ends are aside of each other when it does not carry the body any more."""
 LOOSE = 0.05
 """Feet that hardly stand do not move the hips."""
 SOLES = 4
@@ -39,8 +41,8 @@ def carried(theirs: np.ndarray, ours: np.ndarray, fps: float) -> np.ndarray:
     around = near.copy()
     around[:, -SOLES:] = np.exp(-height[:, -SOLES:, None] / AROUND)
     place = (around * gap[:, :, :2]).sum(1) / around.sum(1)
-    level = (near * gap[:, :, 2:]).sum(1) / near.sum(1)
-    return np.hstack([_smooth(place, CALM * fps), _smooth(level, SETTLED * fps)])
+    level = theirs[:, :, 2].min(1) - ours[:, :, 2].min(1)
+    return np.column_stack([_smooth(place, CALM * fps), _smooth(level, SETTLED * fps)])
 
 
 def settled(moved: list[np.ndarray], standing: list[np.ndarray], fps: float) -> np.ndarray:
@@ -55,6 +57,17 @@ def settled(moved: list[np.ndarray], standing: list[np.ndarray], fps: float) -> 
     sigma = 2 * CALM * fps
     total = _smooth((weights * np.array(moved)).sum(0), sigma)
     return np.asarray(total / (_smooth(weights.sum(0), sigma) + LOOSE))
+
+
+def rise(root: np.ndarray, target: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """(T,) metres that a leg's root comes up until its end is as far from a target; none for legs that lie.
+
+    Args:
+        root, target: (T, 3).
+        length: (T,) metres.
+    """
+    across = np.linalg.norm((root - target)[:, :2], axis=1) / length
+    return -drop_to_reach(root, target, length) * np.clip((LIES - across) / LIES, 0, 1)
 
 
 def raised(rises: list[np.ndarray], above: list[np.ndarray], fps: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from mimo.body.model import Topology
 from mimo.body.rig import SIDES
 
-SUPPORT, BODY, ARM, HAND = 60, 240, 30, 10
+SUPPORT, BODY, ARM, HAND = 120, 240, 30, 10
 """Numbers of vertices: of all but the feet; of head, torso and legs; of an arm; of a hand."""
 
 TRUNK = ("head", "torso", "leg")

@@ -9,7 +9,7 @@ from mimo.body.limbs import Limb, arm, bent, leg, segments
 from mimo.body.rig import SIDES
 from mimo.retargeting.feet import FREE, MOST_FREE, at_most, sole_points, stretched, wanted_ankle
 from mimo.retargeting.hands import mixed
-from mimo.retargeting.hips import carried, drop_to_reach, envelope, pulled, raised
+from mimo.retargeting.hips import carried, drop_to_reach, envelope, pulled, raised, rise
 from mimo.retargeting.planting import Foot
 from mimo.retargeting.stretch import Stretch
 
@@ -60,7 +60,7 @@ def _rise(stretch: Stretch, actor: Figure, poses: Poses) -> np.ndarray:
         theirs = np.linalg.norm(theirs + stretch.settled, axis=1)
         length = sum(segments(actor, limb)) / sum(segments(stretch.driver, leg(stretch.driver, side)))
         target = _ankle(stretch, actor, number, places)
-        rises.append(-drop_to_reach(places[:, limb.root], target, theirs * length))
+        rises.append(rise(places[:, limb.root], target, theirs * length))
         above.append(stretch.above[number])
     return raised(rises, above, stretch.fps)
 
@@ -100,7 +100,7 @@ def _ankle(stretch: Stretch, actor: Figure, number: int, places: np.ndarray) -> 
     side, foot, theirs = SIDES[number], stretch.feet[number], stretch.soles[number]
     hanging = Foot(np.zeros_like(foot.ankle), foot.turn, foot.planted)
     ours, free = sole_points(hanging, actor, side), places[:, leg(actor, side).end]
-    return wanted_ankle(theirs, ours, free, stretch.above[number], foot.planted)
+    return wanted_ankle(foot, theirs, ours, free, stretch.above[number])
 
 
 def _leg_ratio(stretch: Stretch, number: int) -> np.ndarray:
