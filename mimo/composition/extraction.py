@@ -27,8 +27,8 @@ _BOND, _ROUNDS = 4.0, 8
 _WEIGHT = 2.0
 # Shadows: the share of the scene's light that is left in the darkest; what is too faint to tell from noise;
 # how far they reach above the body's lowest point, and around all of it, as shares of its height; pixels over
-# which they are even at an outline, and in the end.
-_DARKEST, _FAINT, _ABOVE, _AROUND, _LOCAL, _SMOOTH = 0.35, 0.04, 0.4, 0.35, 1.5, 4.0
+# which they are even at an outline, and in the end; levels of a scene too dark to show any.
+_DARKEST, _FAINT, _ABOVE, _AROUND, _LOCAL, _SMOOTH, _DIM = 0.35, 0.04, 0.4, 0.35, 1.5, 4.0, 10.0
 # Pixels at the outline in which person and scene may be mixed.
 _BAND = 2
 # Difference of colours from which on the share of each in a mixture can be told.
@@ -118,8 +118,9 @@ def _difference(image: np.ndarray, scene: np.ndarray) -> np.ndarray:
 
 def _gain(image: np.ndarray, scene: np.ndarray, weight: np.ndarray, reach: float) -> np.ndarray:
     """What is left of the scene's light, (h, w) from `_DARKEST` to 1: least squares within `reach` pixels."""
-    both, alone = ((image * scene).sum(axis=2), (scene * scene).sum(axis=2))
-    both, alone = (cv2.GaussianBlur(sums * weight, (0, 0), reach) for sums in (both, alone))
+    sums = (image * scene).sum(axis=2), (scene * scene).sum(axis=2)
+    # What is dark anyway tells little, and is taken for lit.
+    both, alone = (cv2.GaussianBlur((one + 3 * _DIM**2) * weight, (0, 0), reach) for one in sums)
     return np.clip(both / np.maximum(alone, 1.0), _DARKEST, 1)
 
 
