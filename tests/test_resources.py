@@ -58,7 +58,7 @@ def test_every_backend_has_its_numbers_and_they_grow(stage, backend):
     short, long = (demand(stage, backend, settings, Clip(frames, 1280, 720)) for frames in (3000, 60000))
     large = demand(stage, backend, settings, Clip(3000, 3840, 2160))
     again = demand(stage, backend, settings, CLIP, attempt=2)
-    if stage not in ("character", "motion"):
+    if stage not in ("character", "motion", "staging"):
         assert long.runtime > short.runtime
         assert large.runtime >= short.runtime
     assert large.mem_mb >= short.mem_mb
