@@ -11,6 +11,7 @@ from mimo.by_hand import unseen_changes
 from mimo.files import sampled_digest
 from mimo.lifetime import announce_run
 from mimo.project import Project
+from mimo.remembered import remembered
 from mimo.resources import PICTURE, clip_of_source, clip_of_template
 from mimo.run_lock import hold_run_lock
 from mimo.run_start import dated_now, require_writable
@@ -163,7 +164,9 @@ def content(files, wildcard):
 
 def source_digest(file):
     """Digest of a source's content, here or on the storage."""
-    return listed_digest(file) if address(file) else sampled_digest(file)
+    if address(file):
+        return listed_digest(file)
+    return remembered(file, "samples", sampled_digest)
 
 
 def unseen(wildcard, stage):
