@@ -31,7 +31,7 @@
     show(media, width, height) {
       this.plate.querySelector("video, img")?.remove();
       this.plate.prepend(media);
-      this.plate.style.width = `min(100%, calc(min(64vh, 620px) * ${width / height}))`;
+      this.plate.style.width = `min(100%, calc(var(--tall, min(64vh, 620px)) * ${width / height}))`;
       const shrink = Math.min(1, 1280 / Math.max(width, height));
       for (const canvas of [this.canvas, this.strokes]) {
         canvas.width = Math.round(width * shrink);
