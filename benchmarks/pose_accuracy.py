@@ -37,7 +37,8 @@ from mimo import weights
 from mimo.body.motion import Motion
 from mimo.stage import Rejected
 from mimo.video import VideoReader
-from video_decomp.blazepose import Landmark, LandmarkNetwork, PersonDetector
+from video_decomp.blazepose import LandmarkNetwork, PersonDetector
+from video_decomp.body_region import Landmark
 from video_decomp.ingest.__main__ import main as ingest
 from video_decomp.pose.__main__ import main as pose
 from video_decomp.pose.observations import Look, look_at, steady

@@ -7,14 +7,8 @@ import pytest
 
 from mimo import weights
 from mimo.video import VideoReader
-from video_decomp.blazepose import (
-    Landmark,
-    LandmarkNetwork,
-    PersonDetector,
-    Roi,
-    roi_from_box,
-    roi_from_landmarks,
-)
+from video_decomp.blazepose import LandmarkNetwork, PersonDetector
+from video_decomp.body_region import Landmark, Roi, roi_from_box, roi_from_landmarks
 
 DATA = Path(__file__).parent / "data"
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi, roi_from_box
+from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks
+from video_decomp.body_region import Roi, roi_from_box
 
 SURE = 0.5  # score from which the landmark network's person is taken for one
 SAME_PERSON = 0.7  # intersection over union with the mask from which on it is the same person who was seen

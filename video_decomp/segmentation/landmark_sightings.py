@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from video_decomp.blazepose import Landmark, LandmarkNetwork, PersonDetector, PoseLandmarks, Roi
+from video_decomp.blazepose import LandmarkNetwork, PersonDetector, PoseLandmarks
+from video_decomp.body_region import Landmark, Roi
 from video_decomp.segmentation.subject import Sighting, colour_histogram, overlap
 
 _HEAD = (Landmark.NOSE, Landmark.LEFT_EAR, Landmark.RIGHT_EAR)

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from mimo.stage import progress
 from mimo.video import VideoReader
-from video_decomp.blazepose import LandmarkNetwork, PersonDetector, PoseLandmarks, Roi
+from video_decomp.blazepose import LandmarkNetwork, PersonDetector, PoseLandmarks
+from video_decomp.body_region import Roi
 from video_decomp.segmentation.edges import refine
 from video_decomp.segmentation.handover import packed, rows, subject_of
 from video_decomp.segmentation.interface import FrameMask, Segmentation, SubjectSettings

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks, Roi
+from video_decomp.blazepose import LandmarkNetwork, PoseLandmarks
+from video_decomp.body_region import Roi
 from video_decomp.segmentation.landmark_sightings import MIN_SCORE, LandmarkSighting, person_colours
 from video_decomp.segmentation.subject import similarity
 
