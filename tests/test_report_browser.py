@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
 
 import pytest
 import yaml
-from conftest import copy_checkout
+from conftest import Checkout, copy_checkout
 
 from mimo import weights
 from mimo.demo import CHARACTERS, picture
@@ -112,12 +111,10 @@ def test_failures_come_first_and_names_are_harmless(opened):
 
 def test_remedy_given_for_a_failure_runs_that_stage(page_file, opened):
     command = opened().locator(".failures code").inner_text()
-    ran = subprocess.run(
-        command.replace("--cores all", "--cores 1 --dry-run --quiet rules"),
-        shell=True, cwd=page_file.parent.parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert "ingest" in ran.stdout + ran.stderr
+    checkout = Checkout(page_file.parent.parent)
+    ran = checkout.shell(command.replace("--cores all", "--cores 1 --dry-run --quiet rules"))
+    assert ran.returncode == 0, ran.stdout
+    assert "ingest" in ran.stdout
 
 
 def test_rows_are_sorted_by_a_click_or_a_key(opened):

@@ -15,11 +15,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mimo import weights
+from mimo.body.colours import MOTION_CODE, chosen_colours
 from mimo.body.smpl import install
 from mimo.device import DEVICE, PRECISION, Precision, resolve
 from mimo.stage import Rejected
 from mimo.worker.keeping import KeptSettings, kept
-from mimo.body.colours import MOTION_CODE, chosen_colours
 from video_decomp.pose.finish import SmplSettings, finished
 from video_decomp.pose.interface import Estimate
 

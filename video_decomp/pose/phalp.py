@@ -12,12 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from mimo import weights
+from mimo.body.colours import MOTION_CODE, chosen_colours
 from mimo.body.smpl import install
 from mimo.stage import Rejected
 from video_decomp.hmr2.crops import person_box, picture_camera
 from video_decomp.hmr2.phalp_results import Results, best_track, read_results
 from video_decomp.hmr2.track import Track, empty_track, with_straight_hands
-from mimo.body.colours import MOTION_CODE, chosen_colours
 from video_decomp.pose.finish import SmplSettings, finished
 from video_decomp.pose.interface import Estimate
 
