@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mimo.body.motion import Motion
 from mimo.files import sha256
-from mimo.stage import Rejected, add_settings, run, settings_from, write_record
+from mimo.stage import Rejected, run, stage_arguments, write_record
 from video_decomp.motion.placing import Ground, places_of
 from video_decomp.motion.writing import motion_of
 from video_decomp.staging.driver import Cut, Driver
@@ -56,12 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("-o", "--template", type=Path, required=True, metavar="DIR", help="template to make")
     parser.add_argument("--name", help="name of the template (default: the folder's)")
-    add_settings(parser, Settings)
-    args = parser.parse_args(argv)
-    try:
-        settings = settings_from(args, Settings)
-    except Rejected as error:
-        parser.error(str(error))
+    args, settings = stage_arguments(parser, Settings, argv)
     name = args.name or args.template.resolve().name
     return run(
         lambda: stage(args.motion, args.scene, args.template, name, settings),
