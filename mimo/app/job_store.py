@@ -63,6 +63,15 @@ class JobStore:
         with self._lock:
             return self.put(self._jobs[number].model_copy(update=values))
 
+    def change_waiting(self, number: str, **values: Any) -> bool:
+        """As `change`, if the job is waiting; False if it is not, or not any more."""
+        with self._lock:
+            job = self._jobs.get(number)
+            if job is None or job.state != "waiting":
+                return False
+            self.change(number, **values)
+            return True
+
     def show(self, number: str, **values: Any) -> Job:
         """As `change`, in memory only: for what is out of date in a second."""
         with self._lock:

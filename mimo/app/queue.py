@@ -131,12 +131,11 @@ class JobQueue:
         job = self.job(project, number)
         if job.finished:
             return job
-        if job.state == "waiting":
-            job = self._store.change(job.id, state="cancelled", cancelled=True, ended=time.time(), note="")
-        else:
-            job = self._store.change(job.id, cancelled=True)
+        over = {"state": "cancelled", "cancelled": True, "ended": time.time(), "note": ""}
+        if not self._store.change_waiting(job.id, **over):
+            self._store.change(job.id, cancelled=True)
         self._wake.set()
-        return job
+        return self.job(project, number)
 
     def forget(self, project: ProjectFolder, number: str) -> None:
         """Take a finished job from the list; what it made stays.
@@ -229,10 +228,11 @@ class JobQueue:
             return
         project, output = self._workspace.project(job.user), self._output(job)
         if run is None:
+            begun = {"state": "running", "started": time.time(), "progress": Progress(), "note": ""}
+            if not self._store.change_waiting(job.id, **begun):
+                return
             run = SnakemakeRun.start(project.folder, job.targets, self._cores, output)
-            self._store.change(
-                job.id, state="running", started=time.time(), process=run.mark, progress=Progress(), note=""
-            )
+            self._store.change(job.id, process=run.mark)
         while not run.wait(_LOOK):
             current = self._store.get(job.id) or job
             if current.cancelled or self._stopping.is_set():
