@@ -9,12 +9,16 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.spatial.transform import Rotation
 
-from mimo.body.figure import Poses
+from mimo.body.figure import Figure, Poses
 from mimo.body.motion import Motion
-from mimo.body.rig import rig_of
+from mimo.body.rig import SIDES, rig_of
+from mimo.body.world import World
 
 TRAVELS = 0.5
 """Metres from beginning to end, or a second, from which somebody goes somewhere."""
+FRAMES_AT_ONCE = 500
+FIRM = 0.08
+"""Metres by which the lower foot's height may differ from what it mostly is."""
 KNOWN = 0.5
 """Length of a motion's ground normal below which its ground is unknown."""
 
@@ -90,7 +94,7 @@ def marks_of(motion: Motion, ground: Ground, fps: float) -> list[Mark]:
         fps: frames a second.
     """
     turn = Rotation.from_rotvec(motion.root_rotation).as_matrix()
-    places = ground.under(_hips(motion, turn))
+    places = places_of(motion, ground)
     facing = ground.along(np.cross(turn[:, :, 0], ground.up))
     window = max(round(fps), 1)
     facing = ground.along(uniform_filter1d(facing, window, axis=0, mode="nearest"))
@@ -105,8 +109,32 @@ def marks_of(motion: Motion, ground: Ground, fps: float) -> list[Mark]:
 
 
 def places_of(motion: Motion, ground: Ground) -> np.ndarray:
-    """(T, 3) metres, camera space: the ground under the person's hips."""
-    return ground.under(_hips(motion, Rotation.from_rotvec(motion.root_rotation).as_matrix()))
+    """(T, 3) metres, camera space: the ground between the person's feet.
+
+    Feet are near the ground, so that the place is right even where its tilt is not.
+    """
+    return ground.under(_ankles(motion).mean(1))
+
+
+def firm(motion: Motion, ground: Ground) -> np.ndarray:
+    """(T,) bool: frames in which the lower foot is as high over the ground as it mostly is.
+
+    Elsewhere the person jumps, or the fit of the body or of the ground is wrong.
+    """
+    low = (_ankles(motion) @ ground.up + ground.height).min(1)
+    return np.asarray(np.abs(low - np.median(low)) < FIRM)
+
+
+def _ankles(motion: Motion) -> np.ndarray:
+    """(T, 2, 3) metres, camera space."""
+    figure, world = Figure(motion.body, rig_of(motion.body.topology)), World.of(motion)
+    bones = [figure.rig.limbs[f"{side}_ankle"][0] for side in SIDES]
+    found = []
+    for start in range(0, len(motion), FRAMES_AT_ONCE):
+        frames = range(start, min(start + FRAMES_AT_ONCE, len(motion)))
+        joints = world.poses(motion, figure, frames)[1]
+        found.append((joints[:, bones] + np.array([0, 0, world.level])) @ world.axes)
+    return np.concatenate(found)
 
 
 def mark_at(motion: Motion, ground: Ground, frame: int) -> Mark:

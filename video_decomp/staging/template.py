@@ -14,7 +14,7 @@ from mimo.body.motion import Motion
 from mimo.stage import Rejected
 from mimo.template import Template
 from mimo.video import has_audio
-from video_decomp.motion.placing import Ground, Mark, goes, marks_of
+from video_decomp.motion.placing import Ground, Mark, firm, goes, marks_of
 from video_decomp.staging.camera import LENS, camera_height, pixels, spot
 from video_decomp.staging.driver import Driver, Performance
 from video_decomp.staging.frames import of_video
@@ -22,7 +22,7 @@ from video_decomp.staging.interface import Frames, Placed, Scene, Wishes
 from video_decomp.staging.placement import TURNS, Candidate, place_at, put, turned
 from video_decomp.staging.unattended import by_hand, view
 
-LATER = 0.02
+LATER = 0.005
 """Cost of beginning elsewhere than on the person's way (see `video_decomp.staging.placement.put`)."""
 EVERY = 0.25
 """Seconds between places of the scene's person at which the motion may begin."""
@@ -100,14 +100,10 @@ def _ground(
     assert template.motion is not None
     motion = person or Motion.load(template.motion).taken(template.frame_numbers)
     own = Ground.of(motion)
-    marks = [
-        mark
-        for mark, seen in zip(marks_of(motion, own, float(template.info.fps)), motion.visible, strict=True)
-        if seen
-    ]
-    marks = marks[:: max(round(EVERY * float(template.info.fps)), 1)] or [
-        Mark(own.under(own.forward * 3), -own.forward)
-    ]
+    fps = float(template.info.fps)
+    there = motion.visible & firm(motion, own)
+    marks = [mark for mark, stands in zip(marks_of(motion, own, fps), there, strict=True) if stands]
+    marks = marks[:: max(round(EVERY * fps), 1)] or [Mark(own.under(own.forward * 3), -own.forward)]
     above = own.height / wishes.scale
     if wishes.height is not None:
         tall = float(np.ptp(driver.motion.rest_vertices[:, 2]))
