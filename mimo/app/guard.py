@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -128,6 +129,9 @@ class Guard:
         answer = _Answer(send)
         try:
             await self._checked(scope, receive, answer)
+        except asyncio.CancelledError:
+            # The server ends, and pages that are open listen for ever: nobody needs to read about that.
+            logger.debug("%s is cut off", scope["path"])
         except Exception:
             logger.exception("%s %s", scope["method"], scope["path"])
             if not answer.begun:
