@@ -18,7 +18,6 @@ from mimo.report.outcomes import Item
 from mimo.report.pictures import shrink, write_still, write_strip
 from mimo.report.previews import Size, write_preview
 from mimo.report.rows import Row
-from mimo.scene_names import JOINT
 from mimo.stage import progress
 from mimo.template import CONFIG, TemplateConfig
 from mimo.video import VideoError
@@ -127,7 +126,7 @@ def media_of(project: Project, row: Row, size: Size) -> Media:
         there = tuple((what, file) for what, file in files if file is not None)
         return Media(dict(there).get("prepared") or dict(there).get("picture"), pictures=there)
     template = config.templates / item.template
-    driver = _driver(template, item)
+    driver = _driver(project, item)
     if not item.is_result:
         base, preview = f"{item.name}.{size.name}", template / "preview.png"
         return Media(
@@ -195,11 +194,14 @@ def _preview(video: Path, size: Size, path: Path) -> None:
     write_preview(path, video, size)
 
 
-def _driver(template: Path, item: Item) -> Path:
-    """What drives a template's results: its video, or the body of a motion without that scene."""
+def _driver(project: Project, item: Item) -> Path:
+    """What drives a template's results: its video, or the body of a motion that comes from elsewhere."""
+    template = project.config.templates / item.template
     video, body = template / "vid.mp4", template / "sdc.mp4"
-    scene_of_others = item.is_result and JOINT in item.template and body.is_file()
-    return video if video.is_file() and not scene_of_others else body
+    staging = project.results.staged.get(item.template)
+    scene_is_seen = staging is None or staging.scene in project.scenes or staging.scene in project.templates
+    shows_scene = scene_is_seen and not (staging and item.is_result)
+    return video if video.is_file() and (shows_scene or not body.is_file()) else body
 
 
 def _strip(video: Path, driver: Path, size: Size, path: Path) -> None:
