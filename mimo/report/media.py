@@ -17,7 +17,7 @@ from mimo.project import Project
 from mimo.report.outcomes import Item
 from mimo.report.pictures import shrink, write_still, write_strip
 from mimo.report.previews import Size, write_preview
-from mimo.report.rows import Row
+from mimo.report.rows import PLURALS, Row
 from mimo.stage import progress
 from mimo.template import CONFIG, TemplateConfig
 from mimo.video import VideoError
@@ -106,7 +106,7 @@ class Media:
 def media_of(project: Project, row: Row, size: Size) -> Media:
     """The small files of one row, made or not; those whose source is not there are left out."""
     item, config = row.item, project.config
-    folder = config.logs / "report" / f"{item.kind}s"
+    folder = config.logs / "report" / PLURALS[item.kind]
     poster = (size.poster, size.poster_bytes)
 
     def kept(name: str, source: Path, make: Callable[[Path], None]) -> Kept | None:
