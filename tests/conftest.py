@@ -1,5 +1,6 @@
 """What several test files share: a copied checkout, small real inputs, and a way to call Snakemake in it."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ CHECKOUT = ("Snakefile", "config.yaml", "rules", "profiles", "envs", "mimo", "vi
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with slow tests first: several processes share the files, and all end at about the same time."""
+    """Put files with slow tests first: the processes share the files, and end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.get_closest_marker("slurm") is None, item.path not in slow))
 
@@ -97,14 +98,22 @@ def planner():
 
 @pytest.fixture(scope="session")
 def finished_batch(tmp_path_factory) -> Checkout:
-    """A real batch of one video and one character, finished; to be read only."""
+    """A real batch of one video and one character, finished; to be read only. Made once for all processes."""
     from real_batch import write_inputs
 
-    checkout = copy_checkout(tmp_path_factory.mktemp("batch") / "finished")
-    write_inputs(checkout)
-    result = checkout.shell("snakemake --cores 2")
-    assert result.returncode == 0, result.stdout
-    return checkout
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (shared / "finished-batch").open("a+") as note:
+        fcntl.flock(note, fcntl.LOCK_EX)
+        note.seek(0)
+        if made := note.read():
+            return Checkout(Path(made))
+        checkout = copy_checkout(tmp_path_factory.mktemp("batch") / "finished")
+        write_inputs(checkout)
+        result = checkout.shell("snakemake --cores 2")
+        assert result.returncode == 0, result.stdout
+        note.write(str(checkout.folder))
+        return checkout
 
 
 @pytest.fixture
