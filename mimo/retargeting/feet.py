@@ -81,6 +81,11 @@ def wanted_ankle(
     return np.asarray(free + share * (np.column_stack([place, height]) - free))
 
 
+def may_stretch(ratio: np.ndarray) -> np.ndarray:
+    """(T,) part of its length up to which a limb may be stretched, by that of the driver's."""
+    return np.asarray(ratio.clip(FREE, MOST_FREE))
+
+
 def stretched(places: np.ndarray, figure: Figure, limb: Limb, moved: np.ndarray | float = 0.0) -> np.ndarray:
     """(T,) part of its length by which a limb of the driver is stretched.
 

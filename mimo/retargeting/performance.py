@@ -38,16 +38,13 @@ class Performance:
         motion: the driver's.
         body: who performs it.
         fps: frames a second.
-        camera_stands: the camera is not known to move in an unknown way (`Motion.view` tells how it does).
+        camera_stands: False where it moves nobody knows how; `Motion.view` tells it of some.
     """
 
     motion: Motion
     body: BodyModel
     fps: float
     camera_stands: bool = True
-
-    def __len__(self) -> int:
-        return len(self.motion)
 
     @property
     def up(self) -> np.ndarray:
@@ -121,10 +118,11 @@ class Performance:
         actor, parents = self._figures[1], self.body.parents
         theirs = self.motion.taken(slice(frames.start, frames.stop))
         rotations = theirs.rotations.copy()
-        for limb in (limb(actor, side) for limb in (arm, leg) for side in SIDES):
-            for bone in (limb.root, limb.middle, limb.end):
-                local = poses.turns[:, parents[bone]].swapaxes(1, 2) @ poses.turns[:, bone]
-                rotations[:, bone] = Rotation.from_matrix(local).as_rotvec()
+        limbs = [limb(actor, side) for limb in (arm, leg) for side in SIDES]
+        joints = [bone for limb in limbs for bone in (limb.root, limb.middle, limb.end)]
+        for bone in joints + [toe for side in SIDES for toe in actor.rig.limbs[f"{side}_toe"]]:
+            local = poses.turns[:, parents[bone]].swapaxes(1, 2) @ poses.turns[:, bone]
+            rotations[:, bone] = Rotation.from_matrix(local).as_rotvec()
         roots = actor.places(poses)[:, 0]
         translation = self._world.translation(roots, theirs.root_rotation, actor, frames)
         return replace(

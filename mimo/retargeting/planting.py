@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mimo.body.figure import Poses
-from mimo.body.limbs import shortest
+from mimo.body.figure import Figure, Poses
+from mimo.body.limbs import below, shortest
 from mimo.retargeting.contacts import Stance
 
 FADE = 0.17
 """Seconds over which a correction fades after the foot has left the ground, and before it arrives."""
 LEVEL = 0.1
 """Seconds over which a foot becomes flat."""
+TOE_BEND = np.radians(80)
 STEEP = 0.8
 """Sine of the slope beyond which a foot is no foot that stands."""
 
@@ -117,6 +118,29 @@ def _not_tilted(turn: np.ndarray, line: np.ndarray, least: np.ndarray) -> np.nda
     raised = np.stack([other[:, 0], other[:, 1], np.maximum(other[:, 2], least)], 1)
     steep = np.abs(other[:, 2]) > STEEP * np.linalg.norm(other, axis=1)
     return np.where(steep[:, None, None], turn, shortest(other, raised) @ turn)
+
+
+def with_bent_toes(poses: Poses, figure: Figure, side: str, ball: np.ndarray) -> Poses:
+    """Poses with a foot's toes bent up as far as they would go into the ground.
+
+    Args:
+        poses: T of them.
+        figure: whose they are.
+        side: of the foot.
+        ball: (T,) metres of the ball above the ground.
+    """
+    ankle = figure.rig.limbs[f"{side}_ankle"][0]
+    length = figure.contacts(side)[1, 1] - figure.foot_vertices(side)[:, 1].min()
+    pitch = np.arcsin(np.clip(poses.turns[:, ankle, 2, 1], -1, 1))
+    room = np.arcsin(np.clip(ball / length, 0, 1))
+    bend = np.where(ball > -length, np.clip(pitch - room, 0, TOE_BEND), 0)
+    # About the foot's left axis: it lifts what lies in front of it.
+    turned = Rotation.from_rotvec(-bend[:, None] * np.array([1.0, 0, 0])).as_matrix()
+    bones = [bone for toe in figure.rig.limbs[f"{side}_toe"] for bone in below(figure, toe)]
+    lifted = (poses.turns[:, ankle] @ turned)[:, None]
+    turns = poses.turns.copy()
+    turns[:, bones] = np.where((bend > 0)[:, None, None, None], lifted, turns[:, bones])
+    return Poses(turns, poses.hips)
 
 
 def faded(values: np.ndarray, inside: np.ndarray, fps: float) -> np.ndarray:

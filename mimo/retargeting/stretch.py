@@ -10,10 +10,10 @@ import numpy as np
 from scipy.ndimage import minimum_filter1d
 
 from mimo.body.figure import Figure, Poses
-from mimo.body.limbs import leg
+from mimo.body.limbs import arm, leg
 from mimo.body.rig import SIDES
 from mimo.retargeting.contacts import Stance
-from mimo.retargeting.feet import driver_foot, sole_points, within_reach
+from mimo.retargeting.feet import driver_foot, sole_points, stretched, within_reach
 from mimo.retargeting.hands import Nearness, OnGround, nearness, on_ground
 from mimo.retargeting.hips import settled
 from mimo.retargeting.landmarks import Landmarks, landmarks
@@ -112,6 +112,23 @@ class Stretch:
         return [faded(foot.planted[:, None] * ones, foot.planted, self.fps)[:, 0] for foot in self.feet]
 
     @cached_property
+    def legs_stretched(self) -> list[np.ndarray]:
+        """(T,) part of its length by which each leg is stretched."""
+        moved = [
+            foot.ankle - self.places[:, leg(self.driver, side).end] - self.settled
+            for foot, side in zip(self.feet, SIDES, strict=True)
+        ]
+        return [
+            stretched(self.places, self.driver, leg(self.driver, side), by)
+            for side, by in zip(SIDES, moved, strict=True)
+        ]
+
+    @cached_property
+    def arms_stretched(self) -> list[np.ndarray]:
+        """(T,) part of its length by which each arm is stretched."""
+        return [stretched(self.places, self.driver, arm(self.driver, side)) for side in SIDES]
+
+    @cached_property
     def still_hands(self) -> list[np.ndarray]:
         """(T, 3) what keeps each hand in its place while it stands on the ground; zero elsewhere."""
         return [self._over_stances(number, self._back_to_anchors) for number in range(len(SIDES))]
@@ -166,7 +183,7 @@ class Stretch:
     def hands_on_body(self) -> list[Nearness]:
         """How each hand is near head, torso, legs and the other arm, in this order of vertices."""
         body = self.driver.skin(self.poses, self.landmarks.body, self.places)
-        arms = [self.driver.skin(self.poses, arm, self.places) for arm in self.landmarks.arms]
+        arms = [self.driver.skin(self.poses, vertices, self.places) for vertices in self.landmarks.arms]
         return [
             nearness(hand, np.concatenate([body, other], 1))
             for hand, other in zip(self.hands, arms[::-1], strict=True)

@@ -10,18 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from mimo.body.figure import Figure, Poses
-from mimo.body.limbs import below, bent, leg, segments
+from mimo.body.limbs import bent, leg, segments
 from mimo.body.rig import SIDES
 from mimo.retargeting.contacts import Stance, ground_height, stances
 from mimo.retargeting.hips import drop_to_reach, envelope, settled
-from mimo.retargeting.planting import Foot, planted
+from mimo.retargeting.planting import Foot, planted, with_bent_toes
 
 STRAIGHT = 0.999
 """Part of the leg's length that hip and ankle are apart at most."""
-TOE_BEND = np.radians(80)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,8 @@ def on_ground(poses: Poses, figure: Figure, fps: float, *, fixed: bool = True) -
         for side, foot in zip(SIDES, feet, strict=True):
             poses = _stepped(poses, foot, figure, side)
     for side in SIDES:
-        poses = _toes(poses, figure, side)
+        ball = figure.foot_points(poses, figure.places(poses), side)[:, 1, 2]
+        poses = with_bent_toes(poses, figure, side, ball)
     return Grounded(poses, before, (standing[0], standing[1]))
 
 
@@ -104,21 +103,3 @@ def _reached(poses: Poses, feet: list[Foot], figure: Figure, fps: float) -> np.n
 def _stepped(poses: Poses, foot: Foot, figure: Figure, side: str) -> Poses:
     """Poses with one leg bent so that its foot is where it has to be, as far as it reaches."""
     return bent(poses, figure.places(poses), figure, leg(figure, side), foot.ankle, foot.turn)
-
-
-def _toes(poses: Poses, figure: Figure, side: str) -> Poses:
-    """Poses with the toes bent up as far as they would go into the ground."""
-    ankle = figure.rig.limbs[f"{side}_ankle"][0]
-    places = figure.places(poses)
-    ball = figure.foot_points(poses, places, side)[:, 1, 2]
-    length = figure.contacts(side)[1, 1] - figure.foot_vertices(side)[:, 1].min()
-    pitch = np.arcsin(np.clip(poses.turns[:, ankle, 2, 1], -1, 1))
-    room = np.arcsin(np.clip(ball / length, 0, 1))
-    bend = np.where(ball > -length, np.clip(pitch - room, 0, TOE_BEND), 0)
-    # About the foot's left axis: it lifts what lies in front of it.
-    turned = Rotation.from_rotvec(-bend[:, None] * np.array([1.0, 0, 0])).as_matrix()
-    turns = poses.turns.copy()
-    for toe in figure.rig.limbs[f"{side}_toe"]:
-        for bone in below(figure, toe):
-            turns[:, bone] = poses.turns[:, ankle] @ turned
-    return Poses(turns, poses.hips)
