@@ -109,7 +109,7 @@ def synthesise(inputs, output, *options, weights="weights"):
 @pytest.mark.parametrize("composition", ["reference", "improved"])
 def test_a_template_of_the_reference_becomes_a_video(inputs, tmp_path, composition):
     output = tmp_path / "out.mp4"
-    assert synthesise(inputs, output, "--composition", composition) == 0
+    assert synthesise(inputs, output, "--composition", composition, "--compilation", "off") == 0
     frames = list(VideoReader(output))
     scenes = list(VideoReader(inputs / "template" / "bk.mp4"))[1:]
     assert len(frames) == COUNT - 1
@@ -123,6 +123,8 @@ def test_a_template_of_the_reference_becomes_a_video(inputs, tmp_path, compositi
     assert record["backend"] == "mimo"
     assert record["metrics"]["frames"] == COUNT - 1
     assert record["metrics"]["windows"] == 1
+    assert record["metrics"]["peak_ram_gib"] > 0
+    assert record["settings"]["compilation"] == "off", "a word that YAML takes for no"
     assert not list((tmp_path / "cache").rglob("*.safetensors")), "no state is left of a finished video"
 
 

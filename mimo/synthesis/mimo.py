@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mimo.character import Character
 from mimo.compose import Compositor
@@ -83,9 +83,11 @@ class Settings(ApproximationSettings, KeptSettings, BodySettings):
     precision: Literal["auto", "float16", "bfloat16", "float32"] = Field(
         "auto", description="of the networks; auto: float16 on a GPU, float32 on a CPU"
     )
-    compilation: Literal["off", "default", "max-autotune"] = Field(
-        "default", description="compile the networks on a GPU: minutes at the first clip of a size"
-    )
+    # YAML reads the word off as false.
+    compilation: Annotated[
+        Literal["off", "default", "max-autotune"],
+        BeforeValidator(lambda word: "off" if word is False else word),
+    ] = Field("default", description="compile the networks on a GPU: minutes at the first clip of a size")
     memory: Choice = Field(
         "auto",
         description="how much of the GPU's memory is spent on speed: high keeps all networks there, medium "
@@ -180,10 +182,11 @@ def _made(
     latents = _denoised(job, settings, sizing, pipeline, clips, sampling, chosen)
     composed = compose(
         Compositor(clips_within(clips, frames), mode=settings.composition),
-        _decoded(job, settings, sizing, pipeline, latents[:, :, chosen.own]),
+        _decoded(settings, sizing, pipeline, latents[:, :, chosen.own]),
         scenes(template, frames, with_sdc=improved),
     )
-    return (one for number, one in zip(frames, composed, strict=True) if number in job.frames)
+    made = (one for number, one in zip(frames, composed, strict=True) if number in job.frames)
+    return _ending_with_peaks(job, made)
 
 
 def _excerpt(settings: Settings, clips: list[Clip], frames: range) -> tuple[Sampling, Excerpt]:
@@ -315,15 +318,23 @@ def _denoised(
 
 
 def _decoded(
-    job: Job, settings: Settings, sizing: _Sizing, pipeline: MimoPipeline, latents: Tensor
+    settings: Settings, sizing: _Sizing, pipeline: MimoPipeline, latents: Tensor
 ) -> Iterator[np.ndarray]:
     """The latents' frames, float32 in [0, 1]."""
+    with _memory_suffices(settings, sizing):
+        yield from pipeline.decode(latents)
+
+
+def _ending_with_peaks(job: Job, made: Iterator[Made]) -> Iterator[Made]:
+    """What was made; after the last of it the GPU is left to others, and how much memory it took is noted.
+
+    Not where frames are decoded: the composition takes no more of them than it needs, so that has no end.
+    """
     import torch
 
     from mimo.diffusion.loading import rest
 
-    with _memory_suffices(settings, sizing):
-        yield from pipeline.decode(latents)
+    yield from made
     rest()
     job.metrics["peak_ram_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
     if torch.cuda.is_available():
