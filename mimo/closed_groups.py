@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from mimo.coding import Kind
-from mimo.files import whole_file
+from mimo.files import whole_file, why_not_written
 from mimo.video import KEY_FRAME_INTERVAL, VideoError, VideoWriter, add_audio, audio_codec_of, local_url
 
 GROUP = KEY_FRAME_INTERVAL
@@ -155,10 +155,13 @@ class _Track:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Say which file could not be written."""
+        """Say which file could not be written; that the disk is full is the disk's fault, not the video's."""
         try:
             yield
         except av.FFmpegError as error:
+            fault = OSError(error.errno, error.strerror, str(self._path))
+            if why_not_written(fault):
+                raise fault from error
             raise VideoError(f"{self._path}: cannot be written ({error.strerror})") from error
 
     def _append(self, packets: Iterator[Packet], pictures: VideoStream, video: Path) -> int:
