@@ -4,8 +4,8 @@
 
 Needs the two demonstration templates (``tree_walk``, ``balance``), the characters ``man`` and ``woman``, and
 a BVH file (subject 1 of CMU's motion capture); the other motions are fetched. Writes
-benchmarks/results/staging.md, and one PNG for each motion and scene into a folder: time runs to the right,
-one row a character.
+benchmarks/results/staging.md and, with ``--sheets``, one PNG for each motion and scene into a folder: time
+runs to the right, one row a character.
 
 Feet are measured on ``motion.npz`` of the staged template, on vertices of the soles and without looking at
 what the stage detected: a patch stands where it is low and slow for 0.1 s.
@@ -66,10 +66,9 @@ def main() -> int:
     parser.add_argument("--templates", type=Path, required=True, help="folder with tree_walk and balance")
     parser.add_argument("--characters", type=Path, required=True, help="folder with man and woman")
     parser.add_argument("--bvh", type=Path, required=True, help="a BVH file of CMU's")
-    parser.add_argument("--sheets", type=Path, required=True, help="folder for the contact sheets")
+    parser.add_argument("--sheets", type=Path, help="folder for the contact sheets (default: only the table)")
     parser.add_argument("--columns", type=int, default=6, help="frames of a sheet")
     args = parser.parse_args()
-    args.sheets.mkdir(parents=True, exist_ok=True)
     lines = [
         "# Staged scenes",
         "",
@@ -86,11 +85,8 @@ def main() -> int:
                 run(stage, "--motion", motion, "--scene", args.templates / scene, "-o", staged)
                 lines.append(row(name, scene, staged))
                 print(lines[-1])
-                results = [staged / f"{character}.mp4" for character in CHARACTERS]
-                for character, result in zip(CHARACTERS, results, strict=True):
-                    words = ("--template", staged, "--character", args.characters / character)
-                    run(synthesise, *words, "--output", result)
-                sheet(results, f"{name}@{scene}", args.columns, args.sheets / f"{name}@{scene}.png")
+                if args.sheets:
+                    sheet(perform(staged, args.characters), args.columns, args.sheets / f"{name}@{scene}.png")
     RESULTS.write_text("\n".join(lines) + "\n")
     return 0
 
@@ -171,8 +167,18 @@ def sole_patches(motion: Motion) -> list[np.ndarray]:
     return patches
 
 
-def sheet(results: list[Path], title: str, columns: int, path: Path) -> None:
+def perform(staged: Path, characters: Path) -> list[Path]:
+    """Results of every character in a staged template."""
+    results = [staged / f"{character}.mp4" for character in CHARACTERS]
+    for character, result in zip(CHARACTERS, results, strict=True):
+        words = ("--template", staged, "--character", characters / character)
+        run(synthesise, *words, "--output", result)
+    return results
+
+
+def sheet(results: list[Path], columns: int, path: Path) -> None:
     """Frames of some results over time, one row each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     readers = [VideoReader(result) for result in results]
     numbers = np.unique(np.linspace(0, len(readers[0]) - 1, columns).round().astype(int)).tolist()
     rows = []
@@ -184,7 +190,7 @@ def sheet(results: list[Path], title: str, columns: int, path: Path) -> None:
                 for frame in pick(reader, numbers)
             ]
         )
-    grid(rows, [result.stem for result in results], [str(number) for number in numbers], title).save(path)
+    grid(rows, [result.stem for result in results], [str(number) for number in numbers], path.stem).save(path)
 
 
 if __name__ == "__main__":
