@@ -61,24 +61,30 @@ def sole_points(foot: Foot, figure: Figure, side: str) -> np.ndarray:
     return np.asarray(points @ foot.turn.swapaxes(1, 2) + foot.ankle[:, None] - below)
 
 
-def wanted_ankle(
-    foot: Foot, theirs: np.ndarray, ours: np.ndarray, free: np.ndarray, above: np.ndarray
-) -> np.ndarray:
+def wanted_ankle(theirs: np.ndarray, ours: np.ndarray, free: np.ndarray, near: np.ndarray) -> np.ndarray:
     """Ankles (T, 3) with which a foot stands on the driver's footprint: ball on ball, at the same height.
 
     Args:
-        foot: the driver's.
         theirs: (T, 2, 3) under heel and ball of the driver's foot.
         ours: (T, 2, 3) the same of the other foot, from its ankle.
         free: (T, 3) where the ankle would be by the leg's direction.
-        above: (T,) metres of the driver's foot above the ground.
+        near: (T,) how much the footprint counts, from `nearness_to_ground`.
     """
     place = theirs[:, 1, :2] - ours[:, 1, :2]
     height = theirs[:, :, 2].min(1) - ours[:, :, 2].min(1)
-    # Who lies has feet on the ground that do not stand there.
-    near = eased((FAR - above) / (FAR - NEAR)) * eased((foot.turn[:, 2, 2] - TIPPED[0]) / np.ptp(TIPPED))
-    share = np.where(foot.planted, 1, near)[:, None]
-    return np.asarray(free + share * (np.column_stack([place, height]) - free))
+    return np.asarray(free + near[:, None] * (np.column_stack([place, height]) - free))
+
+
+def nearness_to_ground(foot: Foot, above: np.ndarray, grip: np.ndarray) -> np.ndarray:
+    """(T,) how much a foot keeps to the ground, 0..1; who lies has feet there that do not stand.
+
+    Args:
+        foot: the driver's.
+        above: (T,) metres above the ground.
+        grip: (T,) how much it stands.
+    """
+    upright = eased((foot.turn[:, 2, 2] - TIPPED[0]) / np.ptp(TIPPED))
+    return np.maximum(eased((FAR - above) / (FAR - NEAR)) * upright, grip)
 
 
 def may_stretch(ratio: np.ndarray) -> np.ndarray:

@@ -7,7 +7,14 @@ import numpy as np
 from mimo.body.figure import Figure, Poses
 from mimo.body.limbs import arm, bent, leg, segments
 from mimo.body.rig import SIDES
-from mimo.retargeting.feet import MOST_FREE, at_most, may_stretch, sole_points, wanted_ankle
+from mimo.retargeting.feet import (
+    MOST_FREE,
+    at_most,
+    may_stretch,
+    nearness_to_ground,
+    sole_points,
+    wanted_ankle,
+)
 from mimo.retargeting.hips import carried, drop_to_reach, envelope, pulled, raised, rise
 from mimo.retargeting.planting import Foot, with_bent_toes
 from mimo.retargeting.reaching import size_ratio, with_hands
@@ -87,6 +94,9 @@ def _stepping(stretch: Stretch, actor: Figure, poses: Poses, number: int) -> Pos
     most = ratio + stretch.grip[number] * np.maximum(MOST_FREE - ratio, 0)
     target = _ankle(stretch, actor, number, places)
     target = at_most(places[:, limb.root], target, most * sum(segments(actor, limb)))
+    allowed = np.minimum(stretch.soles[number][:, :, 2].min(1), stretch.ground)
+    low = target[:, 2] + _hanging_sole(stretch, actor, number)[:, :, 2].min(1)
+    target = target + np.maximum(allowed - low, 0)[:, None] * UP
     poses = bent(poses, places, actor, limb, target, stretch.feet[number].turn, may_stretch(ratio))
     heel, ball = actor.foot_points(poses, actor.places(poses), SIDES[number])[:, :, 2].T
     level = np.where(stretch.feet[number].planted, np.minimum(heel, ball), stretch.ground)
@@ -95,7 +105,13 @@ def _stepping(stretch: Stretch, actor: Figure, poses: Poses, number: int) -> Pos
 
 def _ankle(stretch: Stretch, actor: Figure, number: int, places: np.ndarray) -> np.ndarray:
     """(T, 3) where an ankle has to be."""
-    side, foot = SIDES[number], stretch.feet[number]
+    ours, free = _hanging_sole(stretch, actor, number), places[:, leg(actor, SIDES[number]).end]
+    near = nearness_to_ground(stretch.feet[number], stretch.above[number], stretch.grip[number])
+    return wanted_ankle(stretch.soles[number], ours, free, near)
+
+
+def _hanging_sole(stretch: Stretch, actor: Figure, number: int) -> np.ndarray:
+    """(T, 2, 3) under heel and ball of a foot that is turned as the driver's, from its ankle."""
+    foot = stretch.feet[number]
     hanging = Foot(np.zeros_like(foot.ankle), foot.turn, foot.planted)
-    ours, free = sole_points(hanging, actor, side), places[:, leg(actor, side).end]
-    return wanted_ankle(foot, stretch.soles[number], ours, free, stretch.above[number])
+    return sole_points(hanging, actor, SIDES[number])
