@@ -103,7 +103,9 @@ class _Tracker:
         proposed = landmarks.next_roi
         moved = np.hypot(proposed.x - roi.x, proposed.y - roi.y) / roi.side + abs(proposed.angle - roi.angle)
         if moved > _STILL:
-            landmarks = self._network.run(image, proposed)
+            again = self._network.run(image, proposed)
+            # One look at somebody half hidden may fail where the other finds them.
+            landmarks = again if again.score >= MIN_SCORE else landmarks
         change = landmarks.next_roi.side / roi.side
         if landmarks.score < MIN_SCORE or not 1 / _GROWTH < change < _GROWTH:
             return None
