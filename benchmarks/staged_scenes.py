@@ -1,4 +1,4 @@
-"""Motions of motion capture on real people in real scenes: contact sheets, and how feet keep to the ground.
+"""Motion capture on people in real scenes and a picture: contact sheets, and how feet keep to the ground.
 
     python -m benchmarks.staged_scenes --templates templates --characters prepared --bvh 01_01.bvh --sheets X
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from scipy.ndimage import find_objects, label
 
 from benchmarks.machine import describe
@@ -35,6 +36,9 @@ from video_decomp.staging.__main__ import main as stage
 
 RESULTS = Path(__file__).parent / "results" / "staging.md"
 SCENES = ("tree_walk", "balance")
+PICTURE = "lawn"
+"""A picture, as a photographer would take it: a frame of tree_walk's background, used as it is."""
+BY_HAND = ("--at=[1150, 480]", "--height=400", "--horizon=0.45", "--turn=-80")
 CHARACTERS = ("man", "woman")
 CLIPS = ("walk", "run", "dance", "jump", "cartwheel")
 BVH_PART = ("--start=1.5", "--end=4")
@@ -80,9 +84,9 @@ def main() -> int:
     ]
     with tempfile.TemporaryDirectory() as folder:
         for name, motion in motions(Path(folder), args.bvh).items():
-            for scene in SCENES:
+            for scene, words in scenes(args.templates, Path(folder)).items():
                 staged = Path(folder) / f"{name}@{scene}"
-                run(stage, "--motion", motion, "--scene", args.templates / scene, "-o", staged)
+                run(stage, "--motion", motion, "-o", staged, *words)
                 lines.append(row(name, scene, staged))
                 print(lines[-1])
                 if args.sheets:
@@ -96,6 +100,14 @@ def run(command: object, *words: object) -> None:
     assert callable(command)
     if command([str(word) for word in words]):
         raise SystemExit(f"{' '.join(map(str, words))}: failed")
+
+
+def scenes(templates: Path, folder: Path) -> dict[str, tuple[object, ...]]:
+    """Words of the command line for each scene, by name."""
+    picture = folder / f"{PICTURE}.png"
+    Image.fromarray(VideoReader(templates / SCENES[0] / "bk.mp4").frame(0)).save(picture)
+    chosen = {name: ("--scene", templates / name) for name in SCENES}
+    return chosen | {PICTURE: ("--scene", picture, *BY_HAND)}
 
 
 def motions(folder: Path, bvh: Path) -> dict[str, Path]:
