@@ -30,7 +30,7 @@ import yaml
 
 from benchmarks.machine import describe
 from mimo.fingerprint import ROOT
-from mimo.stages import STAGES
+from mimo.run.stages import STAGES
 from mimo.template import FrameCrop, TemplateConfig, time_crop
 from mimo.video import VideoWriter
 

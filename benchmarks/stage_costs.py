@@ -1,4 +1,4 @@
-"""What one job of every embedded stage takes, by frames and pixels; fits the rows of `mimo/resources.yaml`.
+"""What one job of every embedded stage takes, by frames and pixels; fits rows of `mimo/run/resources.yaml`.
 
     python -m benchmarks.stage_costs
 
@@ -29,7 +29,7 @@ from scipy.optimize import linprog
 from benchmarks.machine import describe
 from benchmarks.pipeline import loop
 from mimo.demo import TREE_WALK_INGEST, set_up
-from mimo.resources import Clip, clip_of_source, clip_of_template
+from mimo.run.resources import Clip, clip_of_source, clip_of_template
 from video_decomp.ingest.__main__ import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,7 +207,7 @@ def main() -> None:
         "",
         f"Made by `python -m benchmarks.stage_costs`: {describe()}, no GPU, embedded backends.",
         "Processor and wall seconds with start-up, peak resident memory of all processes of a job; beside",
-        "them what the fitted rows say, before margins (they stand in `mimo/resources.yaml`): no clip took",
+        "them what the fitted rows say, before margins (`mimo/run/resources.yaml`): no clip took",
         "more. The character is one picture.",
         "",
     ]

@@ -18,7 +18,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from mimo.fingerprint import PACKAGES, ROOT, sources
-from mimo.stages import STAGES, backend_names, main_module, settings_class
+from mimo.run.stages import STAGES, backend_names, main_module, settings_class
 
 USES_BACKENDS_OF = {"character": ["pose"]}
 FURTHER_JOBS = {

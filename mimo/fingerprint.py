@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("mimo", "video_decomp")
-NEUTRAL = ("mimo.worker", "mimo.gpus", "mimo.runtime_folder", "mimo.resources")
+NEUTRAL = ("mimo.worker", "mimo.gpus", "mimo.runtime_folder", "mimo.run.resources")
 """Modules and packages that decide where and in which process work is done, never what comes out: a change of
 them makes nothing run again. Nor do their own imports count, unless the stage imports them, too."""
 

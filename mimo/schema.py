@@ -2,7 +2,7 @@
 
     python -m mimo.schema > rules/config.schema.yaml
 
-It is made from the models that the workflow itself checks with (`mimo.project`), so both say the same.
+It is made from the models that the workflow itself checks with (`mimo.run.project`), so both say the same.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from mimo.configuration import Configuration
-from mimo.matrix import JobEntry
-from mimo.stages import STAGES, backend_names, settings_class
+from mimo.run.configuration import Configuration
+from mimo.run.matrix import JobEntry
+from mimo.run.stages import STAGES, backend_names, settings_class
 
 
 def config_schema() -> dict[str, Any]:

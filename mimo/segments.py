@@ -21,7 +21,7 @@ from mimo.fingerprint import fingerprint
 from mimo.stage import StageSettings
 
 if TYPE_CHECKING:
-    from mimo.project import Project
+    from mimo.run.project import Project
 
 FOLDER = "segments"
 DIVIDED_STAGES = ("segmentation", "pose", "occlusion", "inpainting")

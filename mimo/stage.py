@@ -61,7 +61,7 @@ class StageSettings(BaseModel):
         return None
 
     def resources(self) -> dict[str, int]:
-        """What a job needs by these settings, in place of what the table in `mimo.resources` says.
+        """What a job needs by these settings, in place of what the table in `mimo.run.resources` says.
 
         Returns:
             ``mem_mb`` of main memory, ``gpu_mem_mb`` of the GPU's, both or one or none.

@@ -5,17 +5,17 @@ from errno import ENOENT
 from pathlib import Path
 
 from mimo import segments
-from mimo.alpha_results import alpha_options, alpha_pattern, has_alpha
+from mimo.run.alpha_results import alpha_options, alpha_pattern, has_alpha
 from mimo.alpha_video import SUFFIXES
-from mimo.by_hand import unseen_changes
+from mimo.run.by_hand import unseen_changes
 from mimo.files import sampled_digest
 from mimo.lifetime import announce_run
-from mimo.project import Project
+from mimo.run.project import Project
 from mimo.remembered import remembered
-from mimo.resources import PICTURE, clip_of_source, clip_of_template
-from mimo.run_lock import hold_run_lock
-from mimo.run_start import dated_now, require_writable
-from mimo.slurm_jobs import cancel_left_over
+from mimo.run.resources import PICTURE, clip_of_source, clip_of_template
+from mimo.run.lock import hold_run_lock
+from mimo.run.start import dated_now, require_writable
+from mimo.run.slurm_jobs import cancel_left_over
 from mimo.stage import Rejected
 from mimo.storage.addresses import COPIES, address
 from mimo.storage.bucket import listed_digest
@@ -203,7 +203,7 @@ def threads(stage, wildcard):
 
 
 def needs(stage, wildcard, file="vid", share=None):
-    """Resources of a job, by the clip that an input belongs to (see mimo.resources).
+    """Resources of a job, by the clip that an input belongs to (see mimo.run.resources).
 
     The stage may be a wildcard in braces. What a job does of the clip, if not all, `share(name, clip)` gives.
     """

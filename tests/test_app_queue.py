@@ -15,7 +15,7 @@ from mimo.app.job import Job, ProcessMark
 from mimo.app.progress import why_failed
 from mimo.app.queue import BUSY, JobQueue
 from mimo.app.workspace import Workspace
-from mimo.run_lock import is_running
+from mimo.run.lock import is_running
 from mimo.stage import Rejected
 from mimo.video import VideoReader, VideoWriter
 
@@ -25,7 +25,7 @@ LONG = "templates/long/vid.mp4"
 
 OTHER_RUN = """
 from pathlib import Path
-from mimo.run_lock import hold_run_lock
+from mimo.run.lock import hold_run_lock
 hold_run_lock(Path({folder!r}))
 print("held", flush=True)
 input()

@@ -21,7 +21,7 @@ from mimo.app.queue import JobQueue
 from mimo.app.uploads import take
 from mimo.app.usage import require_room
 from mimo.app.workspace import Workspace
-from mimo.jobs_file import read_jobs
+from mimo.run.jobs_file import read_jobs
 from mimo.stage import Rejected
 from mimo.untrusted_video import opened
 from mimo.video import VideoReader, VideoWriter

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from mimo.environments import environments, pinned
-from mimo.project import Project
-from mimo.stages import STAGES
+from mimo.run.project import Project
+from mimo.run.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 

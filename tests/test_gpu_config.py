@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
-from mimo.project import Project
+from mimo.run.project import Project
+from mimo.run.stages import backend_names
 from mimo.schema import config_schema
-from mimo.stages import backend_names
 
 ROOT = Path(__file__).parent.parent
 PRODUCTION = {

@@ -8,7 +8,7 @@ from conftest import ROOT, Checkout, copy_checkout
 from motion_files import write_bvh
 
 from mimo import weights
-from mimo.project import Project
+from mimo.run.project import Project
 from mimo.stage import Rejected
 from mimo.template import TemplateConfig, time_crop
 

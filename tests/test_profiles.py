@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mimo import slurm_jobs
+from mimo.run import slurm_jobs
 
 ROOT = Path(__file__).parents[1]
 PROFILES = {path.parent.name: path for path in sorted((ROOT / "profiles").glob("*/profile.yaml"))}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mimo.configuration import Configuration
-from mimo.stages import STAGES, backend_names, settings_class
+from mimo.run.configuration import Configuration
+from mimo.run.stages import STAGES, backend_names, settings_class
 from mimo.weight_sources.registry import registry
 
 ROOT = Path(__file__).parents[1]

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from mimo import weights
-from mimo.configuration import read_configuration
-from mimo.project import Project
 from mimo.report.media import media_of, renew
 from mimo.report.outcomes import outcomes
 from mimo.report.page import write_report
 from mimo.report.pictures import write_picture
 from mimo.report.previews import SIZES, fitting_size, write_preview
 from mimo.report.rows import table_rows
+from mimo.run.configuration import read_configuration
+from mimo.run.project import Project
 from mimo.video import VideoReader, VideoWriter
 
 LARGE = SIZES[0]

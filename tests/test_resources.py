@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from mimo.durations import seconds_of
-from mimo.resources import USUAL, Clip, clip_of_source, clip_of_template, demand, markdown, table
-from mimo.stages import STAGES, backend_names, settings_class
+from mimo.run.resources import USUAL, Clip, clip_of_source, clip_of_template, demand, markdown, table
+from mimo.run.stages import STAGES, backend_names, settings_class
 from mimo.video import VideoWriter
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from mimo import remembered
 from mimo import segments as planning
 from mimo.body.motion import Motion
-from mimo.project import Project
+from mimo.run.project import Project
 from mimo.segments import Division, SegmentSettings
 from mimo.stage import Rejected
 from mimo.video import VideoReader, VideoWriter

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mimo import slurm_jobs
-from mimo.slurm_jobs import LOGS, cancel_left_over
+from mimo.run import slurm_jobs
+from mimo.run.slurm_jobs import LOGS, cancel_left_over
 from mimo.stage import Rejected
 
 

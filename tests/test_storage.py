@@ -19,8 +19,8 @@ from s3_server import SECRET, S3Server
 from benchmarks import batch
 from mimo.files import sha256
 from mimo.fingerprint import ROOT
+from mimo.run.stages import STAGES
 from mimo.stage import Rejected
-from mimo.stages import STAGES
 from mimo.storage.addresses import COPIES, address, local_folder
 
 MADE = ("templates", "prepared", "results")
@@ -205,7 +205,7 @@ def test_addresses():
 
 
 def test_segments_are_refused():
-    from mimo.project import Project
+    from mimo.run.project import Project
 
     with pytest.raises(Rejected, match="segments"):
         Project.load({"videos": "s3://bucket/videos", "segments": {"length": 60}})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mimo.fingerprint import sources
-from mimo.stages import STAGES, backend_names, main_module
+from mimo.run.stages import STAGES, backend_names, main_module
 from mimo.weights import registry
 
 ROOT = Path(__file__).parent.parent

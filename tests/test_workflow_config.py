@@ -9,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from operations import fault
 
-from mimo.project import Project
+from mimo.run.project import Project
 from mimo.schema import config_schema
 from mimo.stage import Rejected
 

@@ -17,9 +17,9 @@ import yaml
 from conftest import ROOT, Checkout, copy_checkout
 from operations import fault
 
-from mimo.alpha_results import has_alpha
-from mimo.jobs_file import JobRow, append_job, read_jobs, remove_jobs
-from mimo.project import Project
+from mimo.run.alpha_results import has_alpha
+from mimo.run.jobs_file import JobRow, append_job, read_jobs, remove_jobs
+from mimo.run.project import Project
 from mimo.scene_names import Staging, colour
 from mimo.segments import parts_of
 from mimo.stage import Rejected

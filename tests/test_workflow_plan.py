@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from mimo import weights
 from mimo.files import sha256
-from mimo.project import Project
-from mimo.stages import STAGES, main_module
+from mimo.run.project import Project
+from mimo.run.stages import STAGES, main_module
 from mimo.template import FrameCrop, TemplateConfig, time_crop
 
 MADE = ("vid.mp4", "mask.mp4", "sdc.mp4", "bk.mp4", "motion.npz", "preview.png")

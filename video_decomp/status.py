@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from mimo.configuration import add_configfile_option, chosen_configfiles
-from mimo.project import Project
 from mimo.report.outcomes import Item, Key, StageOutcome, State, outcomes, verdict
 from mimo.report.rows import PLURALS
+from mimo.run.configuration import add_configfile_option, chosen_configfiles
+from mimo.run.project import Project
 from mimo.stage import run
 
 EXIT_FAILED = 1

@@ -18,7 +18,7 @@ from mimo.app.cookies import Password
 from mimo.app.core import Core
 from mimo.app.queue import JobQueue
 from mimo.app.workspace import Workspace
-from mimo.run_lock import hold
+from mimo.run.lock import hold
 from mimo.stage import EXIT_REJECTED, Rejected
 
 

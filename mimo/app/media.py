@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from mimo.app.core import Core
 from mimo.app.project_folder import GALLERY_KINDS, SERVED_KINDS, ProjectFolder
-from mimo.project import MOTION_SUFFIXES
+from mimo.run.project import MOTION_SUFFIXES
 
 TYPES = {
     **{".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"},

@@ -9,12 +9,12 @@ from pathlib import Path
 from mimo.app.job import Job, Progress
 from mimo.app.project_folder import ProjectFolder
 from mimo.app.run_output import RunOutput, read_output
-from mimo.project import Project
 from mimo.report.outcomes import REASONS, Item, StageOutcome, made_of, outcomes
-from mimo.resources import PICTURE, USUAL, Clip, clip_of_source, clip_of_template, expected_seconds
+from mimo.run.project import Project
+from mimo.run.resources import PICTURE, USUAL, Clip, clip_of_source, clip_of_template, expected_seconds
+from mimo.run.stages import STAGES
 from mimo.scene_names import Staging
 from mimo.stage import Rejected
-from mimo.stages import STAGES
 
 _BAR = re.compile(r"(\d+)%\|[^|]*\| (\d+)/(\d+) \[([\d:]+)<([\d:?]+)")
 _FAULT = re.compile(r"[\w.]+(?:Error|Exception|Interrupt|Exit)\b")
@@ -122,7 +122,7 @@ def _share_done(log: Path | None) -> float:
 
 
 def _costs(project: Project, items: list[Item]) -> dict[str, float]:
-    """Seconds that a job of each stage takes by the table of `mimo.resources`."""
+    """Seconds that a job of each stage takes by the table of `mimo.run.resources`."""
     costs: dict[str, float] = {}
     for item in items:
         for stage in item.stages:

@@ -22,11 +22,11 @@ from mimo.app.project_view import (
     ProjectView,
     Result,
 )
-from mimo.configuration import Configuration, read_configuration
 from mimo.files import whole_file
 from mimo.fingerprint import ROOT
-from mimo.jobs_file import JobRow, append_job, remove_jobs
-from mimo.matrix import DEFAULT_FILE
+from mimo.run.configuration import Configuration, read_configuration
+from mimo.run.jobs_file import JobRow, append_job, remove_jobs
+from mimo.run.matrix import DEFAULT_FILE
 from mimo.scene_names import JOINT
 from mimo.stage import Rejected
 

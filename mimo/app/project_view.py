@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from mimo.configuration import Configuration, read_configuration
 from mimo.fingerprint import ROOT
-from mimo.project import MOTION_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, Project
-from mimo.sources import by_name
+from mimo.run.configuration import Configuration, read_configuration
+from mimo.run.project import MOTION_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, Project
+from mimo.run.sources import by_name
 from mimo.stage import Rejected
 from mimo.template import CONFIG, TemplateConfig
 

@@ -17,7 +17,7 @@ from mimo.app.run_output import read_output
 from mimo.app.snakemake_run import SnakemakeRun
 from mimo.app.usage import require_room
 from mimo.app.workspace import Workspace
-from mimo.run_lock import is_running
+from mimo.run.lock import is_running
 from mimo.stage import Rejected
 
 logger = logging.getLogger(__name__)

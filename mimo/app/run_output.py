@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BUSY = "another run is at work in"
-"""What a run says that finds another one in its folder (see `mimo.run_lock`)."""
+"""What a run says that finds another one in its folder (see `mimo.run.lock`)."""
 
 _TABLE = re.compile(r"^Job stats:\n.*\n[- ]+\n((?:\S+ +\d+\n)+)", re.MULTILINE)
 _STARTED = re.compile(r"^(?:Job|localrule|checkpoint) (\d+): (.*)$", re.MULTILINE)

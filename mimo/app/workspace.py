@@ -10,7 +10,7 @@ from pathlib import Path
 from mimo.app.limits import Limits
 from mimo.app.project_folder import PRIVATE, ProjectFolder
 from mimo.app.signing import Signer
-from mimo.configuration import read_configuration
+from mimo.run.configuration import read_configuration
 from mimo.stage import Rejected, parse_settings
 
 ONE = ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from mimo.configuration import add_configfile_option, chosen_configfiles
 from mimo.licences import cautions, summary
-from mimo.project import Project
 from mimo.report.outcomes import outcomes
 from mimo.report.page import BUDGET, used_models, write_report
+from mimo.run.configuration import add_configfile_option, chosen_configfiles
+from mimo.run.project import Project
 from mimo.stage import run
 
 

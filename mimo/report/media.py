@@ -13,11 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from mimo.alpha_video import alpha_file
-from mimo.project import Project
 from mimo.report.outcomes import Item
 from mimo.report.pictures import shrink, write_still, write_strip
 from mimo.report.previews import Size, write_preview
 from mimo.report.rows import PLURALS, Row
+from mimo.run.project import Project
 from mimo.stage import progress
 from mimo.template import CONFIG, TemplateConfig
 from mimo.video import VideoError

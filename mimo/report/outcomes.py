@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mimo.casting import Cast
-from mimo.project import Project
-from mimo.run_lock import is_running
+from mimo.run.lock import is_running
+from mimo.run.project import Project
 from mimo.scene_names import Staging
 from mimo.segments import segment_jobs
 from mimo.storage.bucket import is_there
@@ -37,7 +37,7 @@ class StageOutcome:
     """One stage of one item.
 
     Attributes:
-        stage: key of `mimo.stages.STAGES`.
+        stage: key of `mimo.run.stages.STAGES`.
         state: done; running; failed; or waiting, when it was not started. Never blocked, as items may be.
         reason: why it failed, one line.
         record: what the stage wrote about its work (see `mimo.stage.write_record`).

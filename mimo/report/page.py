@@ -18,7 +18,6 @@ from markupsafe import Markup
 from mimo import weights
 from mimo.files import whole_file
 from mimo.licences import cautions
-from mimo.project import Project
 from mimo.report import usage
 from mimo.report.flags import CHECKS
 from mimo.report.media import Media, media_of, renew, result_video, transparent_file
@@ -35,7 +34,8 @@ from mimo.report.rows import (
     row_key,
     table_rows,
 )
-from mimo.stages import STAGES
+from mimo.run.project import Project
+from mimo.run.stages import STAGES
 from mimo.storage.copies import bring_pictures, send
 
 BUDGET = 60_000_000

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mimo.project import Project
 from mimo.report.flags import Flag, flags
 from mimo.report.outcomes import Item, ItemKind, Key, State, made_of, verdict
+from mimo.run.project import Project
 
 STATES: tuple[State, ...] = ("failed", "running", "done", "waiting", "blocked")
 KINDS: tuple[ItemKind, ...] = (

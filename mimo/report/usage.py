@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 from mimo.report.rows import Row
-from mimo.stages import STAGES
+from mimo.run.stages import STAGES
 
 WIDTH, HEIGHT, BASE = 300, 34, 28
 BINS = 30

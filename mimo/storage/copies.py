@@ -6,8 +6,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mimo.configuration import Configuration
-from mimo.run_lock import is_running
+from mimo.run.configuration import Configuration
+from mimo.run.lock import is_running
 from mimo.storage import bucket
 from mimo.storage.addresses import address, bucket_and_key, companion
 

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from mimo.project import Project
-from mimo.stages import STAGES
+from mimo.run.project import Project
+from mimo.run.stages import STAGES
 from mimo.weight_sources.inspection import lacking_keys, problem
 from mimo.weight_sources.needs import entries
 from mimo.weights import FETCH, WeightsError, cache_dir, entry, place, registry

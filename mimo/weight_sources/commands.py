@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mimo.files import sha256
-from mimo.project import Project
+from mimo.run.project import Project
 from mimo.stage import run
 from mimo.weight_sources.check import THERE, advice, check, table
 from mimo.weight_sources.digests import note_digest

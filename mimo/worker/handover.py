@@ -25,7 +25,7 @@ from pathlib import Path
 from mimo.fingerprint import PACKAGES, ROOT
 from mimo.gpus import held_gpu, sees_only
 from mimo.lifetime import RUN, RUN_PLACE, place
-from mimo.resources import USUAL, clip_of_template, demand
+from mimo.run.resources import USUAL, clip_of_template, demand
 from mimo.runtime_folder import runtime_folder
 from mimo.stage import EXIT_FAULT, EXIT_REJECTED, Rejected, run
 from mimo.worker.keeping import is_worker

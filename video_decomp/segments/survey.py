@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mimo.run.stages import STAGES
 from mimo.segments import DIVIDED_STAGES, FOLDER
 from mimo.stage import Rejected, backend_arguments
-from mimo.stages import STAGES
 from mimo.video import VideoError, VideoReader
 from mimo.worker.handover import perform
 from video_decomp.masked_video import open_masked_video

@@ -11,7 +11,7 @@ from mimo.app.pages.draft import Placement
 from mimo.app.pages.markup import render
 from mimo.app.pages.section import Section
 from mimo.app.pages.session import Session, text
-from mimo.project import VIDEO_SUFFIXES
+from mimo.run.project import VIDEO_SUFFIXES
 from mimo.stage import Rejected
 from mimo.video import VideoError, VideoReader
 

@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 
 from mimo.app.pages.layer_clips import write_layer
 from mimo.app.project_folder import Entry, ProjectFolder
-from mimo.project import VIDEO_SUFFIXES
 from mimo.report.media import Kept
 from mimo.report.pictures import write_picture
 from mimo.report.previews import Size, write_preview
+from mimo.run.project import VIDEO_SUFFIXES
 from mimo.video import VideoReader
 
 logger = logging.getLogger(__name__)

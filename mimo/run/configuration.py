@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from mimo.alpha_video import AlphaFormat
 from mimo.app.limits import Limits
-from mimo.matrix import DEFAULT_FILE, Pair
+from mimo.run.matrix import DEFAULT_FILE, Pair
 from mimo.segments import SegmentSettings
 from mimo.stage import Rejected, StageSettings
 from mimo.storage.addresses import address, local_folder

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from mimo.sources import Overrides, by_name, joined
+from mimo.run.sources import Overrides, by_name, joined
 from mimo.stage import Rejected
 from mimo.storage.addresses import shown
 from mimo.storage.copies import bring

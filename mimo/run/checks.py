@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mimo.configuration import Configuration
+from mimo.run.configuration import Configuration
+from mimo.run.stages import STAGES
 from mimo.scene_names import JOINT, Staging
 from mimo.stage import Rejected
-from mimo.stages import STAGES
 from mimo.storage.addresses import address, shown
 from mimo.weights import use_folders
 
 if TYPE_CHECKING:
-    from mimo.project import Project
+    from mimo.run.project import Project
 
 
 def check_storage(config: Configuration) -> None:

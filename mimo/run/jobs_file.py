@@ -7,7 +7,7 @@
 The first line names the columns, in any order; `scene` may be left out or empty. Empty lines and lines that
 begin with ``#`` are passed over. What spreadsheets write as tab-separated text is read as it is: UTF-8, with
 or without a mark at its beginning, UTF-16, any line ends, cells in quotes. What the cells mean is the
-business of `mimo.matrix`; here they are words.
+business of `mimo.run.matrix`; here they are words.
 """
 
 from __future__ import annotations

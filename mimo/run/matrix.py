@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import Field
 
 from mimo.casting import Cast
-from mimo.jobs_file import Cell, JobRow, read_jobs
+from mimo.run.jobs_file import Cell, JobRow, read_jobs
 from mimo.scene_names import OWN, TRANSPARENT, Staging, colour, is_reserved
 from mimo.stage import Rejected, StageSettings, parse_settings
 

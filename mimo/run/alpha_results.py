@@ -9,7 +9,7 @@ from mimo.scene_names import JOINT, TRANSPARENT
 from mimo.segments import NOTHING, any_of
 
 if TYPE_CHECKING:
-    from mimo.project import Project
+    from mimo.run.project import Project
 
 
 def alpha_pattern(project: Project) -> str:

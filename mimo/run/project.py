@@ -12,16 +12,14 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-from mimo import matrix
-from mimo.configuration import Configuration, read_configuration
 from mimo.fingerprint import fingerprint
-from mimo.matrix import Results, Stock
-from mimo.project_checks import check_settings, check_staged, check_storage
-from mimo.resources import PICTURE, Clip, Demand, demand
-from mimo.scene_names import JOINT, Staging, scene_argument
-from mimo.segments import any_of, video_of
-from mimo.side_files import SideFiles, read_side_files, with_side_files
-from mimo.sources import (
+from mimo.run import matrix
+from mimo.run.checks import check_settings, check_staged, check_storage
+from mimo.run.configuration import Configuration, read_configuration
+from mimo.run.matrix import Results, Stock
+from mimo.run.resources import PICTURE, Clip, Demand, demand
+from mimo.run.side_files import SideFiles, read_side_files, with_side_files
+from mimo.run.sources import (
     by_name,
     dropped_in_templates,
     members_of,
@@ -30,8 +28,10 @@ from mimo.sources import (
     refuse_shared_names,
     split_by_subject,
 )
+from mimo.run.stages import STAGES, main_module, settings_class
+from mimo.scene_names import JOINT, Staging, scene_argument
+from mimo.segments import any_of, video_of
 from mimo.stage import Rejected, StageSettings, load_backend, parse_settings
-from mimo.stages import STAGES, main_module, settings_class
 from mimo.storage.addresses import shown
 from mimo.storage.bucket import files_in
 from mimo.weight_sources.digests import content_digests
@@ -83,7 +83,7 @@ class Project:
     """What a run works on.
 
     Attributes:
-        config: the configuration; its `overrides` with what stands in side files (`mimo.side_files`).
+        config: the configuration; its `overrides` with what stands in side files (`mimo.run.side_files`).
         videos: driving videos by name (the file's name without its suffix), in name order.
         characters: character pictures by name, in name order.
         motions: files with 3D motion by name, in name order.
@@ -308,7 +308,7 @@ class Project:
         return self.demand(stage, name, PICTURE).gpu
 
     def demand(self, stage: str, name: str, clip: Clip, attempt: int = 1) -> Demand:
-        """What a stage's job asks for (see `mimo.resources`).
+        """What a stage's job asks for (see `mimo.run.resources`).
 
         Args:
             stage: key of `STAGES`.
