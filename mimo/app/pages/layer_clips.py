@@ -35,14 +35,15 @@ class Layer:
     name: str
     title: str
     hint: str
-    missing: str = ""
+    missing: str
 
 
+ABSENT = "Not part of this template."
 LAYERS = (
-    Layer("vid", "Source", "the driving video"),
-    Layer("mask", "Mask", "who is replaced", "Nobody has to be removed here."),
-    Layer("sdc", "Body", "how they move"),
-    Layer("bk", "Background", "the scene without them", "This motion has no scene of its own."),
+    Layer("vid", "Source", "the driving video", ABSENT),
+    Layer("mask", "Mask", "who is replaced", ABSENT),
+    Layer("sdc", "Body", "how they move", ABSENT),
+    Layer("bk", "Background", "the scene without them", ABSENT),
     Layer("occ", "Occluder", "what passes in front", "Nothing passes in front."),
 )
 

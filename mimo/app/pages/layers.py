@@ -43,7 +43,8 @@ class LayersSection(Section):
         closed = session.motion is not None and session.motion.kind == "videos" and info is None
         finished = (folder / CONFIG).is_file()
         whole = finished and not busy and (job is None or job.state == "done")
-        layers = [_layer(session, folder, layer, whole) for layer in LAYERS] if info else []
+        shown = [layer for layer in LAYERS if layer.name == "sdc" or (folder / "vid.mp4").is_file()]
+        layers = [_layer(session, folder, layer, whole) for layer in shown] if info else []
         notes = []
         if job is not None and job.state == "failed":
             notes.append({"look": "bad", "words": job.problem})

@@ -53,11 +53,9 @@ class Page:
         self._sections: list[Section] = []
         gr.HTML(render("masthead"), elem_classes="mimo", js_on_load="", apply_default_css=False)
         with gr.Row(elem_classes="trio"):
-            for kind in (MotionSection, CharacterSection, SceneSection):
+            for kinds in ((MotionSection,), (CharacterSection,), (SceneSection, PlacementSection)):
                 with gr.Column(elem_classes="card"):
-                    self._sections.append(kind())
-                    if kind is SceneSection:
-                        self._sections.append(PlacementSection())
+                    self._sections += [kind() for kind in kinds]
         with gr.Column(elem_classes="card"):
             self._sections += [LayersSection(), CorrectingSection()]
         with gr.Row(elem_classes="duo"):
