@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
+from small_characters import make_character
 from smpl_files import body as smpl_body
 from smpl_files import write_npz
 
@@ -19,7 +20,6 @@ from mimo.body.model import BodyModel, Topology
 from mimo.body.motion import Motion
 from mimo.body.rig import SIDES, rig_of
 from mimo.body.world import World
-from mimo.character import Character, CharacterRecord, Crop
 from mimo.composition.regions import frame_box
 from mimo.retargeting.code_video import with_own_code
 from mimo.retargeting.performance import Performance
@@ -326,7 +326,7 @@ def test_templates_of_the_reference_have_no_motion_to_perform(tmp_path, capfd):
     crop = {"start_idx": 0, "end_idx": 900}
     (folder / "config.json").write_text(json.dumps({"fps": FPS, "time_crop": crop, "layer_recover": False}))
     assert len(VideoReader(folder / "vid.mp4")) == 1
-    write_character(tmp_path / "character")
+    make_character(tmp_path / "character")
     command = ["--backend", "mimo", "--template", folder, "--character", tmp_path / "character"]
     command += ["--output", tmp_path / "out.mp4", "--body", "own"]
     assert main([str(word) for word in command]) == 3
@@ -334,31 +334,3 @@ def test_templates_of_the_reference_have_no_motion_to_perform(tmp_path, capfd):
     assert "needs motion.npz" in said
     assert "body: driver" in said
     assert not (tmp_path / "out.mp4").exists()
-
-
-def write_character(folder) -> None:
-    image, mask = np.full((64, 64, 3), 200, np.uint8), np.zeros((64, 64), np.uint8)
-    mask[8:56, 24:40] = 255
-    body = Motion(
-        model="none",
-        shape=np.zeros(1),
-        rest_vertices=np.zeros((3, 3)),
-        rest_bones=np.zeros((1, 4, 4)),
-        rotations=np.zeros((1, 1, 3)),
-        root_rotation=np.zeros((1, 3)),
-        translation=np.zeros((1, 3)),
-        camera=np.array([80.0, 32, 32, 64, 64]),
-        confidence=np.ones(1),
-        visible=np.ones(1, bool),
-        ground=np.zeros(4),
-    )
-    record = CharacterRecord(
-        source="person.png",
-        source_sha256="0" * 64,
-        source_size=(64, 64),
-        crop=Crop(left=0, top=0, side=64, scale=1),
-        settings={},
-        mask={},
-        fit={},
-    )
-    Character(image, mask, body, record).save(folder)

@@ -6,6 +6,7 @@ Writes ``preview.png`` and, last, ``config.json``: a folder that has it is a who
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +105,32 @@ def valid_range(record: dict[str, Any], frames: int) -> tuple[int, int]:
     return start, stop
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line of the stage."""
-    parser = argparse.ArgumentParser(prog="python -m video_decomp.pack", description=__doc__)
+def packing_command(
+    program: str, description: str | None, work: Callable[[Path, str, Settings], None], argv: list[str] | None
+) -> int:
+    """Parse a command line ``--template DIR [--name NAME]`` with the settings of packing, and pack.
+
+    Args:
+        program, description: for the help.
+        work: what packs: takes the folder, its name, and the settings.
+        argv: the command line.
+
+    Returns:
+        0 when done, 3 when the input was rejected.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="folder to pack")
-    parser.add_argument("--name", help="name of the template (default: the folder's)")
+    parser.add_argument("--name", help="what to call it (default: as the folder)")
     args, settings = stage_arguments(parser, Settings, argv)
     return run(
-        lambda: pack(args.template, args.name or args.template.resolve().name, settings),
+        lambda: work(args.template, args.name or args.template.resolve().name, settings),
         makes=args.template / CONFIG,
     )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage."""
+    return packing_command("python -m video_decomp.pack", __doc__, pack, argv)
 
 
 if __name__ == "__main__":

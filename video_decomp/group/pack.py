@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import cv2
@@ -10,10 +9,10 @@ import numpy as np
 
 from mimo.files import remove, sha256, whole_file
 from mimo.group import PEOPLE, Member
-from mimo.stage import Rejected, run, stage_arguments
+from mimo.stage import Rejected
 from mimo.template import CONFIG, GROUP, FrameCrop, TemplateConfig, check_alike, time_crop
 from mimo.video import VideoError, VideoReader
-from video_decomp.pack import Settings, licences, made_files
+from video_decomp.pack import Settings, licences, made_files, packing_command
 from video_decomp.preview import OCCLUDER_TINT, grid, pick, tinted
 from video_decomp.records import read_record
 
@@ -126,14 +125,7 @@ def coloured(image: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see the module's help."""
-    parser = argparse.ArgumentParser(prog="python -m video_decomp.group.pack", description=__doc__)
-    parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="folder to pack")
-    parser.add_argument("--name", help="name of the group (default: the folder's)")
-    args, settings = stage_arguments(parser, Settings, argv)
-    return run(
-        lambda: pack(args.template, args.name or args.template.resolve().name, settings),
-        makes=args.template / CONFIG,
-    )
+    return packing_command("python -m video_decomp.group.pack", __doc__, pack, argv)
 
 
 if __name__ == "__main__":

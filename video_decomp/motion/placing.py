@@ -19,8 +19,6 @@ TRAVELS = 0.5
 FRAMES_AT_ONCE = 500
 FIRM = 0.08
 """Metres by which the lower foot's height may differ from what it mostly is."""
-KNOWN = 0.5
-"""Length of a motion's ground normal below which its ground is unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +38,11 @@ class Ground:
     @classmethod
     def of(cls, motion: Motion) -> Ground:
         """The ground of a motion; under its first pose where it is not known."""
-        normal, distance = motion.ground[:3].astype(np.float64), float(motion.ground[3])
-        length = float(np.linalg.norm(normal))
-        if length > KNOWN:
-            return cls(motion.camera.astype(np.float64), normal / length, -distance / length)
-        up = np.array([0.0, -1.0, 0.0])
-        lowest = float((motion.vertices(first_seen(motion)) @ up).min())
-        return cls(motion.camera.astype(np.float64), up, -lowest)
+        world = World.of(motion)
+        lowest = world.level
+        if not world.known:
+            lowest = float((motion.vertices(first_seen(motion)) @ world.up).min())
+        return cls(motion.camera.astype(np.float64), world.up, -lowest)
 
     def scaled(self, factor: float) -> Ground:
         """The same picture of a larger world, in which people look smaller."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimo.body.motion import Motion
+from mimo.body.world import World
 from mimo.stage import Rejected
 from video_decomp.character import mediapipe
-from video_decomp.motion.placing import KNOWN
 from video_decomp.occlusion.hidden import silhouette
 from video_decomp.pose import anny
 
@@ -55,4 +55,4 @@ def find_guide(image: np.ndarray, focal: float) -> Guide | None:
     motion = anny.estimate([(image, person.mask)], 1.0, settings).motion
     body = silhouette(motion, 0, motion.camera, seen.shape)
     fits = (body & seen).sum() > OVERLAP * (body | seen).sum()
-    return Guide(person.mask, motion) if fits and np.linalg.norm(motion.ground[:3]) > KNOWN else None
+    return Guide(person.mask, motion) if fits and World.of(motion).known else None
