@@ -8,7 +8,7 @@ import gradio as gr
 
 from mimo.app.pages.draft import Draft, Placement
 from mimo.app.pages.markup import render
-from mimo.app.pages.quality import QUALITIES
+from mimo.app.pages.quality import QUALITIES, missing_models
 from mimo.app.pages.section import Section
 from mimo.app.pages.session import Session
 from mimo.scene_names import OWN
@@ -113,6 +113,12 @@ def start(session: Session) -> None:
     if problem := lacking(session):
         raise Rejected(problem)
     draft, project, template = session.draft, session.project, session.result_template
+    quality = QUALITIES[draft.quality]
+    if lacks := missing_models(project.load(), quality):
+        raise Rejected(
+            f"{quality.title} needs model files that this server lacks: {', '.join(lacks)}; "
+            f"whoever runs it gets them by: python -m mimo.weights fetch synthesis/{quality.backend}"
+        )
     scene = "" if session.scene_word == OWN else session.scene_word
     project.add_row(draft.character, draft.motion, scene)
     settings = {"synthesis": dict.fromkeys(OF_ONE_BACKEND) | synthesis_settings(draft)}
