@@ -133,7 +133,7 @@ OPERATIONS: list[Operation] = [
     ),
     Operation(
         "a Slurm job is over its memory",
-        "`exceeded memory limit`, then `Trying to restart job`",
+        "`exceeded memory limit` in the job's log of Slurm, then `Trying to restart job`",
         "",
         "it is submitted again with more",
     ),

@@ -113,8 +113,9 @@ def test_waits_for_another_run_outlives_the_server_and_is_cancelled(workspace):
     assert current(first, workspace, job).state == "waiting"
     other.communicate("go on\n")
     # The server is told to end in the middle: nothing of its run is left, and the job waits for the next one.
-    running = until(first, workspace, job, "running")
     wait_until(lambda: writing(workspace, LONG))
+    running = current(first, workspace, job)
+    assert running.state == "running"
     first.stop()
     assert current(first, workspace, job).state == "waiting"
     assert nothing_is_left(workspace, running.process)

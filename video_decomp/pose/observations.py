@@ -130,24 +130,26 @@ def look_at(
     size = (image.shape[1], image.shape[0])
     region = roi_from_box(*(float(value) for value in box))
     found = _look_twice(image, region, network)
-    if mask is not None and max(_fit(one, mask) for one in found) < SAME_PERSON:
-        found = max(
-            found,
-            _look_twice(alone(image, mask, box), region, network),
-            key=lambda looks: max(_fit(one, mask) for one in looks),
-        )
-    return [_as_look(one, size, focal) for one in found if one.score >= SURE]
+    if mask is not None and _fit(found, mask) < SAME_PERSON:
+        again = _look_twice(alone(image, mask, box), region, network)
+        found = max(found, again, key=lambda seen: _fit(seen, mask))
+    return [_as_look(one, size, focal) for one in found]
 
 
 def _look_twice(image: np.ndarray, region: Roi, network: LandmarkNetwork) -> list[PoseLandmarks]:
+    """None to two people: those that the network is sure of."""
     first = network.run(image, region)
-    return [first, network.run(image, first.next_roi)]
+    return [one for one in (first, network.run(image, first.next_roi)) if one.score >= SURE]
 
 
-def _fit(one: PoseLandmarks, mask: np.ndarray) -> float:
-    """How well a person who was seen fits a mask: intersection over union."""
-    seen, inside = one.mask_in_image(*mask.shape) > 0.5, mask > 127
-    return float((seen & inside).sum() / max((seen | inside).sum(), 1))
+def _fit(found: list[PoseLandmarks], mask: np.ndarray) -> float:
+    """How well the best of what was seen fits a mask: intersection over union; less than any for nobody."""
+    inside = mask > 127
+    overlaps = [-1.0]
+    for one in found:
+        seen = one.mask_in_image(*mask.shape) > 0.5
+        overlaps.append(float((seen & inside).sum() / max((seen | inside).sum(), 1)))
+    return max(overlaps)
 
 
 def alone(image: np.ndarray, mask: np.ndarray, box: np.ndarray) -> np.ndarray:
