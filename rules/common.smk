@@ -5,17 +5,17 @@ from errno import ENOENT
 from pathlib import Path
 
 from mimo import segments
-from mimo.run.alpha_results import alpha_options, alpha_pattern, has_alpha
 from mimo.alpha_video import SUFFIXES
-from mimo.run.by_hand import unseen_changes
 from mimo.files import sampled_digest
 from mimo.lifetime import announce_run
-from mimo.run.project import Project
 from mimo.remembered import remembered
-from mimo.run.resources import PICTURE, clip_of_source, clip_of_template
+from mimo.run.alpha_results import alpha_options, alpha_pattern, has_alpha
+from mimo.run.by_hand import unseen_changes
 from mimo.run.lock import hold_run_lock
-from mimo.run.start import dated_now, require_writable
+from mimo.run.project import Project
+from mimo.run.resources import PICTURE, clip_of_source, clip_of_template
 from mimo.run.slurm_jobs import cancel_left_over
+from mimo.run.start import dated_now, require_writable
 from mimo.stage import Rejected
 from mimo.storage.addresses import COPIES, address
 from mimo.storage.bucket import listed_digest

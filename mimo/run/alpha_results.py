@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from mimo.scene_names import JOINT, TRANSPARENT
@@ -25,7 +24,10 @@ def alpha_pattern(project: Project) -> str:
 
 def has_alpha(project: Project, template: str) -> bool:
     """Whether a template's results are."""
-    return re.fullmatch(alpha_pattern(project), template) is not None
+    alpha, staging = project.config.alpha, project.results.staged.get(template)
+    if alpha.format is None:
+        return False
+    return alpha.of == "all" or (staging is not None and staging.scene == TRANSPARENT)
 
 
 def alpha_options(project: Project, template: str) -> list[str]:
