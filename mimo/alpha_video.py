@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 from contextlib import ExitStack
@@ -90,16 +89,6 @@ class PictureFolderWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open_files.__exit__(kind, error, trace)
-
-
-def add_alpha_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--alpha`` to the command line of something that makes a result."""
-    parser.add_argument(
-        "--alpha",
-        choices=SUFFIXES,
-        help="also write the character and its shadow alone, with straight alpha, beside FILE.mp4: prores "
-        "(FILE.mov, ProRes 4444), vp9 (FILE.webm) or png (FILE.frames/00001.png...)",
-    )
 
 
 def _is_ours(folder: Path) -> bool:

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mimo.alpha_video import add_alpha_option
 from mimo.character import RECORD, Character
 from mimo.files import sha256
 from mimo.fingerprint import ROOT, fingerprint
 from mimo.gpus import held_gpu, sees_only
 from mimo.licences import cautions, summary
-from mimo.stage import EXIT_REJECTED, Rejected, backend_arguments, run
+from mimo.stage import EXIT_REJECTED, Rejected, run
+from mimo.synthesis.arguments import result_arguments
 from mimo.synthesis.rendering import make_video
 from mimo.template import Template
 from mimo.weights import cache_dir
@@ -43,17 +43,13 @@ def make_one_video(
     parser.add_argument(
         "character", type=Path, metavar="CHARACTER", help="a prepared character, or a picture of a person"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mp4", help="video to write")
     parser.add_argument(
         "--character-backend",
         default="mediapipe",
         metavar="NAME",
         help="prepares a picture (default: mediapipe)",
     )
-    add_alpha_option(parser)
-    args, backend = backend_arguments(parser, "mimo.synthesis", "puppet", argv)
-    if args.output.suffix.lower() != ".mp4":
-        parser.error(f"--output {args.output}: must end in .mp4")
+    args, backend = result_arguments(parser, argv, "-o", "--output")
 
     def work() -> None:
         template = kind.load(args.source)

@@ -6,10 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mimo.alpha_video import add_alpha_option
 from mimo.animation import open_template
 from mimo.character import Character
-from mimo.stage import backend_arguments
+from mimo.synthesis.arguments import result_arguments
 from mimo.synthesis.parts import Part
 from mimo.synthesis.rendering import make_part, make_video
 from mimo.worker.handover import perform
@@ -26,17 +25,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mimo.synthesis", description=__doc__)
     parser.add_argument("--template", type=Path, required=True, metavar="DIR", help="template to use")
     parser.add_argument("--character", type=Path, required=True, metavar="DIR", help="character to use")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.mp4", help="video to write")
     parser.add_argument(
         "--part",
         type=_part,
         metavar="2/5",
         help="make only the second of five parts, for mimo.synthesis.join; two files stand beside it",
     )
-    add_alpha_option(parser)
-    args, backend = backend_arguments(parser, STAGE, "puppet", argv)
-    if args.output.suffix.lower() != ".mp4":
-        parser.error(f"--output {args.output}: must end in .mp4")
+    args, backend = result_arguments(parser, argv, "--output")
     if args.part is not None and args.alpha is not None:
         parser.error("--alpha: not with --part; transparent results are made in one piece")
 

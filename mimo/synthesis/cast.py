@@ -11,12 +11,13 @@ from types import ModuleType
 
 import numpy as np
 
-from mimo.alpha_video import AlphaFormat, add_alpha_option
+from mimo.alpha_video import AlphaFormat
 from mimo.casting import KEEP, REMOVE, Cast
 from mimo.character import Character
 from mimo.files import remove
 from mimo.group import Group
-from mimo.stage import Rejected, StageSettings, backend_arguments
+from mimo.stage import Rejected, StageSettings
+from mimo.synthesis.arguments import result_arguments
 from mimo.synthesis.ensemble import Ensemble
 from mimo.synthesis.rendering import record_result, result_writer, timed, transparent_writer
 from mimo.worker.handover import perform
@@ -125,11 +126,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="MEMBER=ROLE",
         help=f"folder of the character who plays a member, {KEEP} or {REMOVE}; once for each who is not kept",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.mp4", help="video to write")
-    add_alpha_option(parser)
-    args, backend = backend_arguments(parser, "mimo.synthesis", "puppet", argv)
-    if args.output.suffix.lower() != ".mp4":
-        parser.error(f"--output {args.output}: must end in .mp4")
+    args, backend = result_arguments(parser, argv, "--output")
 
     def work() -> None:
         cast, characters = read_cast(args.cast)
