@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -60,25 +61,51 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
     info = videos["vid"].info
     start, stop = valid_range(records["segmentation"], info.frames)
     write_preview(folder / "preview.png", videos, settings.preview_times, range(start, stop))
-    fps = float(info.fps)
+    write_template_config(
+        folder, name, info.fps, info.frames, (info.width, info.height), (start, stop), records
+    )
+
+
+def write_template_config(
+    folder: Path,
+    name: str,
+    fps: Fraction,
+    frames: int,
+    size: tuple[int, int],
+    valid: tuple[int, int],
+    records: dict[str, dict[str, Any]],
+    **more: Any,
+) -> None:
+    """Write ``config.json`` of a folder that is whole but for it, with the digests of its files.
+
+    Args:
+        folder: the template, or group.
+        name: what it is called.
+        fps, frames, size: of its videos; size is width and height.
+        valid: first frame to use, and the one after the last.
+        records: of its stages, by their names.
+        more: further keys of `pipeline`.
+    """
+    rate, occ = float(fps), folder / "occ.mp4"
     TemplateConfig(
-        fps=round(fps) if abs(fps - round(fps)) < 0.05 else fps,
-        time_crop=time_crop(fps, start, stop),
-        frame_crop=FrameCrop(end_idx_x=info.width, end_idx_y=info.height),
+        fps=round(rate) if abs(rate - round(rate)) < 0.05 else rate,
+        time_crop=time_crop(rate, *valid),
+        frame_crop=FrameCrop(end_idx_x=size[0], end_idx_y=size[1]),
         layer_recover=True,
-        pipeline={
+        pipeline=more
+        | {
             "name": name,
-            "fps": f"{info.fps}",
-            "frames": info.frames,
-            "size": [info.width, info.height],
-            "valid": [start, stop],
+            "fps": f"{fps}",
+            "frames": frames,
+            "size": list(size),
+            "valid": list(valid),
             # Of the file that is there: one retouched or added by hand is taken as it is.
             "occ_sha256": sha256(occ) if occ.is_file() else None,
             "files": {path.name: sha256(path) for path in made_files(folder)},
             "licences": licences(records),
             "stages": records,
         },
-    ).write(config)
+    ).write(folder / CONFIG)
 
 
 def licences(records: dict[str, dict[str, Any]]) -> dict[str, str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimo.files import remove, sha256, whole_file
+from mimo.files import remove, whole_file
 from mimo.group import PEOPLE, Member
 from mimo.stage import Rejected
-from mimo.template import CONFIG, GROUP, FrameCrop, TemplateConfig, check_alike, time_crop
+from mimo.template import CONFIG, GROUP, check_alike
 from mimo.video import VideoError, VideoReader
-from video_decomp.pack import Settings, licences, made_files, packing_command
+from video_decomp.pack import Settings, packing_command, write_template_config
 from video_decomp.preview import OCCLUDER_TINT, grid, pick, tinted
 from video_decomp.records import read_record
 
@@ -39,26 +39,17 @@ def pack(folder: Path, name: str, settings: Settings) -> None:
     info = videos["vid"].info
     start, stop = records["group"]["valid"]
     write_preview(folder / "preview.png", videos, members, settings.preview_times, range(start, stop))
-    fps = float(info.fps)
-    TemplateConfig(
-        fps=round(fps) if abs(fps - round(fps)) < 0.05 else fps,
-        time_crop=time_crop(fps, start, stop),
-        frame_crop=FrameCrop(end_idx_x=info.width, end_idx_y=info.height),
-        layer_recover=True,
-        pipeline={
-            "kind": GROUP,
-            "name": name,
-            "members": [member.model_dump(mode="json") for member in members],
-            "fps": f"{info.fps}",
-            "frames": info.frames,
-            "size": [info.width, info.height],
-            "valid": [start, stop],
-            "occ_sha256": sha256(folder / "occ.mp4") if "occ" in videos else None,
-            "files": {path.name: sha256(path) for path in made_files(folder)},
-            "licences": licences(records),
-            "stages": records,
-        },
-    ).write(config)
+    write_template_config(
+        folder,
+        name,
+        info.fps,
+        info.frames,
+        (info.width, info.height),
+        (start, stop),
+        records,
+        kind=GROUP,
+        members=[member.model_dump(mode="json") for member in members],
+    )
 
 
 def _videos(folder: Path, occluded: bool) -> dict[str, VideoReader]:

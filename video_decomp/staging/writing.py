@@ -11,11 +11,11 @@ import numpy as np
 
 from mimo.body.motion import Motion
 from mimo.body.motion_code import drawn_motion
-from mimo.files import remove, sha256
+from mimo.files import remove
 from mimo.stage import progress
-from mimo.template import CONFIG, SCENE_MOTION, STAGED, FrameCrop, TemplateConfig, open_videos, time_crop
+from mimo.template import CONFIG, SCENE_MOTION, STAGED, open_videos
 from mimo.video import VideoWriter
-from video_decomp.pack import licences, made_files
+from video_decomp.pack import write_template_config
 from video_decomp.preview import write_preview
 from video_decomp.records import read_record
 from video_decomp.staging.interface import Scene
@@ -94,25 +94,15 @@ def write_config(folder: Path, name: str, scene: Scene, frames: int, fps: Fracti
     """
     write_preview(folder / "preview.png", open_videos(folder), PREVIEW_TIMES, range(frames))
     records = {STAGE: read_record(folder, STAGE)}
-    rate = float(fps)
-    occ = folder / "occ.mp4"
-    TemplateConfig(
-        fps=round(rate) if abs(rate - round(rate)) < 0.05 else rate,
-        time_crop=time_crop(rate, 0, frames),
-        frame_crop=FrameCrop(end_idx_x=scene.size[0], end_idx_y=scene.size[1]),
-        layer_recover=True,
-        pipeline={
-            "kind": STAGED,
-            "name": name,
-            "fps": f"{fps}",
-            "frames": frames,
-            "size": list(scene.size),
-            "valid": [0, frames],
-            "plain": scene.plain,
-            "transparent": scene.transparent,
-            "occ_sha256": sha256(occ) if occ.is_file() else None,
-            "files": {path.name: sha256(path) for path in made_files(folder)},
-            "licences": licences(records),
-            "stages": records,
-        },
-    ).write(folder / CONFIG)
+    write_template_config(
+        folder,
+        name,
+        fps,
+        frames,
+        scene.size,
+        (0, frames),
+        records,
+        kind=STAGED,
+        plain=scene.plain,
+        transparent=scene.transparent,
+    )
